@@ -2,7 +2,7 @@
 //!
 //! Knows no I/O, no store and no HTTP. What is here crosses a process or reaches a disk, so its JSON
 //! form is a promise: fields are only added, and a missing field has a default that keeps the old meaning.
-//! Entry points: [`id`], [`job`], [`app`], [`host`], [`error`].
+//! Entry points: [`id`], [`job`], [`app`], [`host`], [`cell`], [`error`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod app;
+pub mod cell;
 pub mod error;
 pub mod host;
 pub mod id;
