@@ -193,7 +193,7 @@ impl Client {
     ) -> Result<LineReader<R>, CallError> {
         let path = with_query(endpoint.fill(params), query);
         let response = self.send_json(&endpoint.method, &path, body)?;
-        Ok(LineReader { path, input: io::BufReader::new(response), item: std::marker::PhantomData })
+        Ok(LineReader { path, input: io::BufReader::new(response), line: Vec::new(), item: std::marker::PhantomData })
     }
 
     /// Call an endpoint that turns the connection into `protocol`; gives the stream and what came early.
@@ -397,9 +397,10 @@ impl Read for Response {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let Some(wire) = self.wire.as_mut() else { return Ok(0) };
         let got = wire.body(&mut self.body, out);
-        match got {
+        match &got {
             Ok(_) if self.body.is_done() => self.give_back(),
             Ok(_) => {}
+            Err(error) if is_timeout(error) => {}
             Err(_) => self.wire = None,
         }
         got
@@ -422,42 +423,72 @@ impl Response {
 pub struct LineReader<R> {
     path: String,
     input: io::BufReader<Response>,
+    line: Vec<u8>,
     item: std::marker::PhantomData<fn() -> R>,
 }
 
 impl<R: DeserializeOwned> LineReader<R> {
-    /// Another limit on how long a pause within the stream may take.
+    /// The next item, or `Quiet` when none came within `limit`.
     ///
     /// # Errors
-    /// When the kernel refuses it.
-    pub fn set_timeout(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        self.input.get_ref().wire.as_ref().map_or(Ok(()), |wire| wire.stream.set_read_timeout(limit))
+    /// See [`CallError`].
+    pub fn next_within(&mut self, limit: Duration) -> Result<Polled<R>, CallError> {
+        if let Some(wire) = self.input.get_ref().wire.as_ref() {
+            wire.stream.set_read_timeout(Some(limit)).map_err(|source| lost(&self.path, source))?;
+        }
+        self.read_line()
     }
+
+    fn read_line(&mut self) -> Result<Polled<R>, CallError> {
+        use std::io::BufRead;
+        #[derive(serde::Deserialize)]
+        struct Failed {
+            error: ApiError,
+        }
+        match self.input.read_until(b'\n', &mut self.line) {
+            Ok(0) if self.line.is_empty() => return Ok(Polled::End),
+            Ok(_) => {}
+            // What came of a line so far is kept for the next time.
+            Err(error) if is_timeout(&error) => return Ok(Polled::Quiet),
+            Err(source) => return Err(lost(&self.path, source)),
+        }
+        let line = std::mem::take(&mut self.line);
+        if line.starts_with(b"{\"error\":")
+            && let Ok(failed) = serde_json::from_slice::<Failed>(&line)
+        {
+            return Err(CallError::Refused(failed.error));
+        }
+        let parsed = serde_json::from_slice(&line);
+        parsed.map(Polled::Item).map_err(|source| CallError::Decode { path: self.path.clone(), source })
+    }
+}
+
+/// What a stream had to say within a time.
+#[derive(Debug)]
+pub enum Polled<R> {
+    /// This.
+    Item(R),
+    /// Nothing yet.
+    Quiet,
+    /// Nothing more.
+    End,
 }
 
 impl<R: DeserializeOwned> Iterator for LineReader<R> {
     type Item = Result<R, CallError>;
 
     fn next(&mut self) -> Option<Result<R, CallError>> {
-        use std::io::BufRead;
-        #[derive(serde::Deserialize)]
-        struct Failed {
-            error: ApiError,
+        match self.read_line() {
+            Ok(Polled::Item(item)) => Some(Ok(item)),
+            Ok(Polled::End) => None,
+            Ok(Polled::Quiet) => Some(Err(lost(&self.path, io::ErrorKind::TimedOut.into()))),
+            Err(error) => Some(Err(error)),
         }
-        let mut line = Vec::new();
-        match self.input.read_until(b'\n', &mut line) {
-            Ok(0) => return None,
-            Ok(_) => {}
-            Err(source) => return Some(Err(lost(&self.path, source))),
-        }
-        if line.starts_with(b"{\"error\":")
-            && let Ok(failed) = serde_json::from_slice::<Failed>(&line)
-        {
-            return Some(Err(CallError::Refused(failed.error)));
-        }
-        let parsed = serde_json::from_slice(&line);
-        Some(parsed.map_err(|source| CallError::Decode { path: self.path.clone(), source }))
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn lost(path: &str, source: io::Error) -> CallError {

@@ -12,6 +12,7 @@ pub mod client;
 pub mod endpoint;
 pub mod paths;
 pub mod serve;
+pub mod store;
 mod wire;
 
 pub use client::{CallError, Client};
