@@ -15,6 +15,7 @@ pub mod error;
 pub mod host;
 pub mod id;
 pub mod job;
+pub mod stack;
 
 pub use error::{ApiError, Code};
 pub use id::*;
