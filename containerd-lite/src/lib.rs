@@ -1,0 +1,17 @@
+//! The host agent: runs exactly what this host's ledger says, and writes back what became of it.
+//!
+//! Knows no app, no scheduler and no route: a job comes as a claim with everything in it.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod core;
+pub mod limits;
+pub mod stored;
+
+#[cfg(test)]
+fn test_spec() -> types::job::JobSpec {
+    serde_json::from_str(
+        r#"{"app":"a","app_name":"blog","process_type":"web","lifecycle":"service","args":["/bin/web"]}"#,
+    )
+    .expect("a minimal specification")
+}
