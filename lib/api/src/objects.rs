@@ -1,0 +1,41 @@
+//! The controller's objects in the store.
+
+use serde::{Deserialize, Serialize};
+use types::app::{App, Artifact, Deployment, Event, Formation, Release, Route, SshKey};
+use types::{AppId, DeploymentId, ReleaseId};
+
+use crate::table::Table;
+
+/// Apps, by id.
+pub const APPS: Table<App> = Table::new("objects/apps/");
+/// Which app has a name, by name. Its absence is what a new app's transaction compares.
+pub const APP_NAMES: Table<AppId> = Table::new("objects/app-names/");
+/// Artifacts, by id.
+pub const ARTIFACTS: Table<Artifact> = Table::new("objects/artifacts/");
+/// Releases, by id.
+pub const RELEASES: Table<Release> = Table::new("objects/releases/");
+/// Which releases an app has, by app id and version number with leading zeros.
+pub const APP_RELEASES: Table<ReleaseId> = Table::new("objects/app-releases/");
+/// Formations, by app id and release id.
+pub const FORMATIONS: Table<Formation> = Table::new("objects/formations/");
+/// Deployments, by id.
+pub const DEPLOYMENTS: Table<Deployment> = Table::new("objects/deployments/");
+/// The deployment that is under way, by app id: its absence is what a new one's transaction compares.
+pub const ACTIVE_DEPLOYMENTS: Table<DeploymentId> = Table::new("objects/active-deployments/");
+/// Routes, by id. Routers follow this table.
+pub const ROUTES: Table<Route> = Table::new("routes/");
+/// Which route serves a domain and path, by `DOMAIN/PATH` percent-encoded.
+pub const ROUTE_NAMES: Table<types::RouteId> = Table::new("objects/route-names/");
+/// SSH keys, by id.
+pub const SSH_KEYS: Table<SshKey> = Table::new("objects/ssh-keys/");
+/// Events, by the controller's event number with leading zeros.
+pub const EVENTS: Table<Event> = Table::new("objects/events/");
+/// Cluster-wide settings, by name.
+pub const SETTINGS: Table<Setting> = Table::new("objects/settings/");
+
+/// One cluster-wide setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its value.
+    pub value: String,
+}
