@@ -139,6 +139,7 @@ fn chain_message(table: &str, chain: Chain) -> ChainMessage {
     let mut attributes = vec![ChainAttribute::Table(table.to_owned()), ChainAttribute::Name(chain.name.to_owned())];
     if let Some(hook) = chain.hook {
         let (kind, number, priority) = match hook {
+            Hook::Prerouting => ("filter", InetHookNumber::PreRouting, PRIORITY_FILTER),
             Hook::Input => ("filter", InetHookNumber::LocalIn, PRIORITY_FILTER),
             Hook::Forward => ("filter", InetHookNumber::Forward, PRIORITY_FILTER),
             Hook::SourceNat => ("nat", InetHookNumber::PostRouting, PRIORITY_SOURCE_NAT),
@@ -191,6 +192,7 @@ fn match_expressions(when: &Match) -> Vec<Expressions> {
         Match::Source(net) => address(IPV4_SOURCE_OFFSET, Equal, *net),
         Match::NotSource(net) => address(IPV4_SOURCE_OFFSET, NotEqual, *net),
         Match::Destination(net) => address(IPV4_DESTINATION_OFFSET, Equal, *net),
+        Match::NotDestination(net) => address(IPV4_DESTINATION_OFFSET, NotEqual, *net),
         Match::Tcp(port) => destination_port(IPPROTO_TCP, *port),
         Match::Udp(port) => destination_port(IPPROTO_UDP, *port),
     }

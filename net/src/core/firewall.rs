@@ -50,6 +50,8 @@ pub struct Chain {
 /// Where packets enter a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
+    /// As they come in, before it is known where they go.
+    Prerouting,
     /// On their way to the host itself.
     Input,
     /// On their way through the host.
@@ -90,6 +92,8 @@ pub enum Match {
     NotSource(Subnet),
     /// Its destination is in the network.
     Destination(Subnet),
+    /// Its destination is elsewhere.
+    NotDestination(Subnet),
     /// It is for this TCP port.
     Tcp(u16),
     /// It is for this UDP port.
@@ -132,9 +136,11 @@ fn chains() -> impl Iterator<Item = Chain> {
     let inner = |name| Chain { name, hook: None };
     [
         // Chains that are jumped to must exist before the jump.
+        inner("job-to-job"),
         inner("job-to-host"),
         inner("job-out"),
         inner("job-in"),
+        base("prerouting", Hook::Prerouting),
         base("input", Hook::Input),
         base("forward", Hook::Forward),
         base("postrouting", Hook::SourceNat),
@@ -150,6 +156,15 @@ fn rules(policy: &Policy) -> Vec<Rule> {
     let rule = |chain, when, then| Rule { chain, when, then };
 
     let mut rules = vec![
+        // Before routing: once it is known that a packet turns round on the bridge, the kernel tells the job of a
+        // shorter way, and that message uses up its allowance for the one that says no.
+        rule(
+            "prerouting",
+            vec![from(), Match::Destination(*subnet), Match::NotDestination(gateway)],
+            Verdict::Jump("job-to-job"),
+        ),
+        rule("job-to-job", vec![Match::Established], Verdict::Accept),
+        rule("job-to-job", vec![], Verdict::Reject),
         rule("input", vec![from()], Verdict::Jump("job-to-host")),
         // The gateway's address is for jobs and for the host itself, not for the host's neighbours.
         rule(
@@ -211,6 +226,7 @@ impl fmt::Display for Chain {
         f.write_str(self.name)?;
         match self.hook {
             None => Ok(()),
+            Some(Hook::Prerouting) => f.write_str(" { type filter hook prerouting priority filter; policy accept; }"),
             Some(Hook::Input) => f.write_str(" { type filter hook input priority filter; policy accept; }"),
             Some(Hook::Forward) => f.write_str(" { type filter hook forward priority filter; policy accept; }"),
             Some(Hook::SourceNat) => f.write_str(" { type nat hook postrouting priority srcnat; policy accept; }"),
@@ -240,6 +256,7 @@ impl fmt::Display for Match {
             Match::Source(net) => write!(f, "ip saddr {}", Bare(*net)),
             Match::NotSource(net) => write!(f, "ip saddr != {}", Bare(*net)),
             Match::Destination(net) => write!(f, "ip daddr {}", Bare(*net)),
+            Match::NotDestination(net) => write!(f, "ip daddr != {}", Bare(*net)),
             Match::Tcp(port) => write!(f, "tcp dport {port}"),
             Match::Udp(port) => write!(f, "udp dport {port}"),
         }

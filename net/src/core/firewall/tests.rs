@@ -19,12 +19,17 @@ fn rules_in_force_are_these() {
     let expected = r#"add table inet slipway
 delete table inet slipway
 add table inet slipway
+add chain inet slipway job-to-job
 add chain inet slipway job-to-host
 add chain inet slipway job-out
 add chain inet slipway job-in
+add chain inet slipway prerouting { type filter hook prerouting priority filter; policy accept; }
 add chain inet slipway input { type filter hook input priority filter; policy accept; }
 add chain inet slipway forward { type filter hook forward priority filter; policy accept; }
 add chain inet slipway postrouting { type nat hook postrouting priority srcnat; policy accept; }
+add rule inet slipway prerouting iifname "slipway0" ip daddr 100.100.7.0/24 ip daddr != 100.100.7.1 jump job-to-job
+add rule inet slipway job-to-job ct state established,related accept
+add rule inet slipway job-to-job reject with icmpx admin-prohibited
 add rule inet slipway input iifname "slipway0" jump job-to-host
 add rule inet slipway input iifname != "slipway0" iifname != "lo" ip daddr 100.100.7.1 drop
 add rule inet slipway job-to-host ct state established,related accept
@@ -75,7 +80,7 @@ fn every_jump_goes_to_a_chain_made_before_it() {
 #[test]
 fn chains_for_jobs_end_with_a_verdict_for_every_packet() {
     let rules = rules(&policy());
-    for chain in ["job-to-host", "job-out", "job-in"] {
+    for chain in ["job-to-job", "job-to-host", "job-out", "job-in"] {
         let last = rules.iter().rfind(|rule| rule.chain == chain).unwrap();
         assert!(last.when.is_empty(), "{chain} falls through: {last}");
     }
