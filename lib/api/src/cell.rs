@@ -4,12 +4,11 @@
 //! which it saw the ledger, and writes the ledger again in the same transaction. A stop order is put into a
 //! claim without the ledger: it changes nothing that others count.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
+use types::cell::{FormationSpec, FormationTrouble, OneOff, VolumeHome};
 use types::host::{Claim, EndedJob, Host, Ledger};
-use types::job::{JobSpec, JobStatus};
-use types::{AppId, AppName, HostId, JobId, ProcessType, ReleaseId};
+use types::job::JobStatus;
+use types::{HostId, JobId};
 
 use crate::table::Table;
 
@@ -27,6 +26,10 @@ pub const STATUS: Table<JobStatus> = Table::new("cell/status/");
 pub const FORMATIONS: Table<FormationSpec> = Table::new("cell/formations/");
 /// Jobs to run once, by job uuid.
 pub const ONEOFFS: Table<OneOff> = Table::new("cell/oneoffs/");
+/// What keeps formations from being what they should be, by app id and release id.
+pub const TROUBLE: Table<FormationTrouble> = Table::new("cell/trouble/");
+/// On which host each volume is, by volume name.
+pub const VOLUMES: Table<VolumeHome> = Table::new("cell/volumes/");
 /// What was left of jobs, by app id and job id.
 pub const ENDED: Table<EndedJob> = Table::new("cell/ended/");
 /// Who acts as scheduler, under its lease, by the scheduler's name.
@@ -40,52 +43,6 @@ pub struct Presence {
     /// A number that is new each time its daemon starts.
     #[serde(default)]
     pub run: u64,
-}
-
-/// What must be kept running of one release of an app. Written by the controller, acted on by the service scheduler.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FormationSpec {
-    /// Of which app.
-    pub app: AppId,
-    /// The app's name.
-    pub app_name: AppName,
-    /// Of which release.
-    pub release: ReleaseId,
-    /// How many jobs of each process type, and what each is. A type that is not named is wanted no more.
-    pub processes: BTreeMap<ProcessType, ProcessCount>,
-    /// Grows with every change the controller makes, so that a late writer is noticed.
-    #[serde(default)]
-    pub generation: u64,
-}
-
-/// How many jobs of a process type are wanted, and what each is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessCount {
-    /// How many; on each host when `omni`.
-    pub count: u32,
-    /// Whether the count is per host.
-    #[serde(default)]
-    pub omni: bool,
-    /// The job.
-    pub spec: JobSpec,
-    /// Tags that a host must have.
-    #[serde(default)]
-    pub tags: BTreeMap<String, String>,
-}
-
-/// A job to run once. Written by the controller, placed by the ephemeral scheduler, which then deletes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OneOff {
-    /// The UUID part of the job's id: the id is complete when a host is chosen.
-    pub uuid: String,
-    /// The job.
-    pub spec: JobSpec,
-    /// Tags that a host must have.
-    #[serde(default)]
-    pub tags: BTreeMap<String, String>,
-    /// Milliseconds since 1970 when it was asked for.
-    #[serde(default)]
-    pub created_ms: u64,
 }
 
 /// Who acts.
