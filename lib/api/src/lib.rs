@@ -12,6 +12,7 @@ pub mod attach;
 pub mod blobs;
 pub mod cell;
 pub mod client;
+pub mod controller;
 pub mod discovery;
 pub mod endpoint;
 pub mod objects;

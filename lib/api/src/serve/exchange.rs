@@ -99,6 +99,16 @@ impl<'a> Exchange<'a> {
         self.send(&bytes);
     }
 
+    /// Reply to a HEAD request: what a GET would say of a body of `len` bytes, without the body.
+    pub fn head_only(&mut self, content_type: &str, len: u64) {
+        let mut head = head(200, content_type);
+        header(&mut head.headers, "Content-Length", &len.to_string());
+        let mut bytes = Vec::with_capacity(200);
+        http1::encode_response(&head, &mut bytes);
+        self.reply = Reply::Whole;
+        self.send(&bytes);
+    }
+
     /// Reply with `len` bytes from `content`.
     ///
     /// # Errors
