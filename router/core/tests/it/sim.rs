@@ -1,0 +1,1 @@
+use router_core as _;
