@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use types::app::{App, Artifact, Deployment, Event, Formation, Release, Route, SshKey};
 use types::{AppId, DeploymentId, ReleaseId};
 
+use crate::controller::ScaleRequest;
 use crate::table::Table;
 
 /// Apps, by id.
@@ -30,6 +31,10 @@ pub const ROUTE_NAMES: Table<types::RouteId> = Table::new("objects/route-names/"
 pub const SSH_KEYS: Table<SshKey> = Table::new("objects/ssh-keys/");
 /// Events, by the controller's event number with leading zeros.
 pub const EVENTS: Table<Event> = Table::new("objects/events/");
+/// Changes of formations that are under way, by app id and release id.
+pub const SCALES: Table<ScaleRequest> = Table::new("objects/scales/");
+/// Slugs that no artifact needs any more, by digest, with the time in milliseconds since 1970 when that began.
+pub const GARBAGE: Table<u64> = Table::new("objects/garbage/");
 /// Cluster-wide settings, by name.
 pub const SETTINGS: Table<Setting> = Table::new("objects/settings/");
 

@@ -216,6 +216,12 @@ pub struct Deployment {
     /// The counts to reach.
     #[serde(default)]
     pub processes: BTreeMap<ProcessType, u32>,
+    /// The old release's counts before it: what going back restores.
+    #[serde(default)]
+    pub old_processes: BTreeMap<ProcessType, u32>,
+    /// Jobs at a time, for `in-batches`; 0 means one.
+    #[serde(default)]
+    pub deploy_batch_size: u32,
     /// Seconds that one step may take.
     pub deploy_timeout: u32,
     /// Why it failed, for people.
@@ -306,7 +312,8 @@ pub struct SshKey {
 /// Something that happened to an object, written in the transaction that did it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The store's revision of that transaction: grows, never repeats.
+    /// Its number, given out in that transaction: grows, never repeats. 0 for what is only told, not kept:
+    /// the states of jobs, which hosts write.
     pub id: u64,
     /// Of which app, when of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
