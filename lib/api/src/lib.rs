@@ -15,6 +15,7 @@ pub mod client;
 pub mod controller;
 pub mod discovery;
 pub mod endpoint;
+pub mod host;
 pub mod objects;
 pub mod paths;
 pub mod serve;
