@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use types::app::{ArtifactKind, Map, ProcessSpec, Strategy};
-use types::job::Resources;
+use types::job::{FileMount, PlatformAccess, Resources, VolumeMount};
 use types::{AppId, AppName, Digest, HostId, JobId, ProcessType, ReleaseId};
 
 use super::or_null;
@@ -241,6 +241,19 @@ pub struct NewJob {
     /// Limits instead of the release's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Run on these artifacts instead of a release's, with none of its environment: how builds run.
+    #[serde(deserialize_with = "or_null")]
+    pub artifacts: Vec<String>,
+    /// The user and group in the job; those of apps when 0 or not given.
+    pub uid: u32,
+    /// Volumes that outlive the job.
+    #[serde(deserialize_with = "or_null")]
+    pub volumes: Vec<VolumeMount>,
+    /// Files that the platform puts into its root.
+    #[serde(deserialize_with = "or_null")]
+    pub files: Vec<FileMount>,
+    /// What of the platform it sees; `sockets` is refused.
+    pub platform: PlatformAccess,
 }
 
 /// A new route, or a route's new service.
