@@ -5,7 +5,11 @@
 #![warn(missing_docs)]
 
 pub mod core;
+pub mod disk;
+pub mod layers;
 pub mod limits;
+pub mod process;
+pub mod segments;
 pub mod stored;
 
 #[cfg(test)]
