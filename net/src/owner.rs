@@ -111,7 +111,7 @@ impl Owner {
             Ok(found) if found != self.uplink => found,
             Ok(_) => return,
             Err(error) => {
-                log::warn!(error = os::text::chain(&error); "cannot tell the uplink");
+                log::warn!(error:% = os::text::chain(&error); "cannot tell the uplink");
                 return;
             }
         };
@@ -121,7 +121,7 @@ impl Owner {
                 log::info!(uplink = name; "uplink changed");
                 self.uplink = found;
             }
-            Err(error) => log::warn!(error = os::text::chain(&error); "cannot use the new uplink"),
+            Err(error) => log::warn!(error:% = os::text::chain(&error); "cannot use the new uplink"),
         }
     }
 
