@@ -39,8 +39,10 @@ pub enum LayerName {
     Build,
     /// The Python interpreter.
     Python,
-    /// pip and the headers of Python; on `python`.
+    /// pip; on `python`.
     PythonBuild,
+    /// The headers of Python and what makes virtual environments; on `python-build`.
+    PythonDev,
     /// Node.js and npm.
     Nodejs,
     /// The Go toolchain; its programs need none of it.
@@ -53,11 +55,12 @@ pub enum LayerName {
 
 impl LayerName {
     /// Every layer there is.
-    pub const ALL: [LayerName; 8] = [
+    pub const ALL: [LayerName; 9] = [
         LayerName::Run,
         LayerName::Build,
         LayerName::Python,
         LayerName::PythonBuild,
+        LayerName::PythonDev,
         LayerName::Nodejs,
         LayerName::Go,
         LayerName::Static,
@@ -72,6 +75,7 @@ impl LayerName {
             LayerName::Build => "build",
             LayerName::Python => "python",
             LayerName::PythonBuild => "python-build",
+            LayerName::PythonDev => "python-dev",
             LayerName::Nodejs => "nodejs",
             LayerName::Go => "go",
             LayerName::Static => "static",
@@ -91,6 +95,7 @@ impl LayerName {
         match self {
             LayerName::Run => None,
             LayerName::PythonBuild => Some(LayerName::Python),
+            LayerName::PythonDev => Some(LayerName::PythonBuild),
             _ => Some(LayerName::Run),
         }
     }

@@ -89,6 +89,15 @@ impl Pack {
         }
     }
 
+    /// What sources in its language need to become machine code, beyond `layers_build`.
+    #[must_use]
+    pub const fn layers_compile(self) -> &'static [LayerName] {
+        match self {
+            Pack::Python => &[LayerName::PythonDev, LayerName::Build],
+            Pack::Go | Pack::Nodejs | Pack::Static => &[LayerName::Build],
+        }
+    }
+
     const fn layers_run(self) -> &'static [LayerName] {
         match self {
             Pack::Python => &[LayerName::Python],
@@ -153,6 +162,9 @@ pub fn plan(sources: &Sources<'_>) -> Result<BuildPlan, Undetected> {
         if asked || (foreign && pack != Pack::Static && pack.matches(sources.names)) {
             add(&mut layers_build, pack.layers_build());
             add(&mut layers_run, pack.layers_run());
+            if foreign {
+                add(&mut layers_build, pack.layers_compile());
+            }
         }
     }
     if foreign {

@@ -40,7 +40,8 @@ fn foreign_buildpack_gets_compilers_and_the_languages_of_the_app() {
     };
     let plan = plan(&sources).expect("named");
     assert_eq!(plan.origin, Origin::Named(vec!["./buildpack".to_string()]));
-    assert_eq!(plan.layers_build, [LayerName::Run, LayerName::Python, LayerName::PythonBuild, LayerName::Build]);
+    use LayerName::{Build, Python, PythonBuild, PythonDev, Run};
+    assert_eq!(plan.layers_build, [Run, Python, PythonBuild, PythonDev, Build]);
     assert_eq!(plan.layers_run, [LayerName::Run, LayerName::Python]);
 }
 
