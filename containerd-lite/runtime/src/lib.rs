@@ -18,15 +18,31 @@
 #![warn(missing_docs)]
 
 pub mod cgroup;
+mod channel;
+pub mod console;
+mod container;
 mod error;
+mod join;
+mod launch;
 mod limits;
+mod plan;
+mod rootfs;
+mod seccomp;
 mod spec;
+mod stage;
+mod sys;
 
+pub use console::Console;
+pub use container::{Created, Exit, Running, Runtime, Stdio, Target};
 pub use error::{CreateError, DeleteError, ExecError, StartError};
+pub use join::Joined;
+pub use launch::StageBinary;
 pub use spec::{
     Access, Capabilities, Mount, MountFlags, MountKind, Network, NewPrivileges, OwnerExit, Ownership, Program,
     Resource, Rlimit, Root, Seccomp, Spec, Upper, User, UserNamespace, WindowSize,
 };
 
-/// First argument of a re-execution of our own binary; [`init_stage`](crate) looks for it.
+pub use stage::init_stage;
+
+/// First argument of a re-execution of our own binary; [`init_stage`] looks for it.
 pub const INIT_STAGE_ARG: &str = "runtime-init";
