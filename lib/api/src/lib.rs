@@ -18,6 +18,7 @@ pub mod endpoint;
 pub mod host;
 pub mod objects;
 pub mod paths;
+pub mod scheduling;
 pub mod serve;
 pub mod store;
 pub mod table;

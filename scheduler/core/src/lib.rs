@@ -1,7 +1,7 @@
 //! Decides which job runs on which host, and when one is stopped, replaced or cleared away.
 //!
-//! Knows no store, socket or clock. A shell feeds [`View::apply`] with what is in the store, asks [`plan`] what
-//! to do, and carries the plan out through [`Execution`], one guarded transaction after the other.
+//! Knows no store, socket or clock. A shell feeds [`View::apply`] with what is in the store, asks [`View::plan`]
+//! what to do, and carries the plan out through [`Execution`], one guarded transaction after the other.
 //!
 //! ```text
 //!  store --Change--> View { desired, cell } --plan(desired, cell, scope, now, rng)--> Plan
@@ -10,7 +10,7 @@
 //! ```
 //! - [`Cell`] is what is observed: hosts, claims, statuses, what ended. [`Desired`] is what is asked for:
 //!   formations and one-off requests.
-//! - [`plan`] is level-triggered: the same picture gives a plan to the same end, however the picture came about.
+//! - [`plan()`] is level-triggered: the same picture gives a plan to the same end, however the picture came about.
 //!   Every [`Action`] names its reason. After a commit the shell plans again only when its view has
 //!   caught up with the commit's revision, so nothing is decided twice.
 //! - `service` keeps formations, `ephemeral` runs requests once, `cleanup` turns ended claims into records,
