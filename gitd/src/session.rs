@@ -1,0 +1,188 @@
+//! What sshd and git start, as an unprivileged user: `authorized-keys`, `shell` and `hook`.
+//! They speak to the receiver over its session socket and to the client over their standard streams.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "their output is sshd's and git's")]
+
+use std::io::{BufRead, Read};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use api::Client;
+use api::attach::{Frame, Stream, read_frame, write_bytes};
+use types::{ApiError, Code, KeyId};
+
+use crate::core::command::{self, Verb};
+use crate::core::refs::{self, Update};
+use crate::serve::{KEY, KeyQuestion, OPEN, OpenQuestion, PUSH, PushQuestion, git_settings};
+use crate::{BINARY, SESSION_SOCKET, limits};
+
+/// The variable that names the session to the hook.
+const TOKEN_VARIABLE: &str = "SLIPWAY_PUSH_SESSION";
+
+fn receiver() -> Client {
+    Client::socket(Path::new(SESSION_SOCKET))
+}
+
+fn tell(error: &ApiError) {
+    for line in error.message.lines() {
+        eprintln!(" !     {line}");
+    }
+    if let Some(hint) = &error.hint {
+        eprintln!("       {hint}");
+    }
+}
+
+/// `authorized-keys TYPE BLOB`: print the line that lets a registered key in. Gives the exit code.
+pub fn authorized_keys(kind: &str, blob: &str) -> u8 {
+    let question = KeyQuestion { kind: kind.to_owned(), blob: blob.to_owned() };
+    match receiver().call(&KEY, &[], &question) {
+        Ok(key) => {
+            println!("restrict,command=\"{BINARY} gitd shell {}\" {}", key.id, key.public);
+            0
+        }
+        // No line: sshd refuses the key, and tries the client's next one.
+        Err(error) if error.is_not_found() => 0,
+        Err(error) => {
+            eprintln!("{}", os::text::chain(&error));
+            1
+        }
+    }
+}
+
+/// `shell KEY`: run the git program that the client asked for, if it may. Gives the exit code.
+pub fn shell(key: &str) -> u8 {
+    match serve_client(key) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&error);
+            1
+        }
+    }
+}
+
+fn serve_client(key: &str) -> Result<u8, ApiError> {
+    let asked = std::env::var("SSH_ORIGINAL_COMMAND").unwrap_or_default();
+    let command = command::parse(&asked).map_err(|error| ApiError::new(Code::Validation, error.to_string()))?;
+    let key = KeyId::parse(key).map_err(|error| ApiError::new(Code::Validation, error.to_string()))?;
+    let push = command.verb == Verb::ReceivePack;
+    let opened = receiver().call(&OPEN, &[], &OpenQuestion { key, app: command.app, push })?;
+    let settings = git_settings(command.verb);
+    let git_failed = |error: std::io::Error| ApiError::new(Code::Internal, format!("start git: {error}"));
+    if !opened.repo.join("HEAD").exists() {
+        let status = Command::new("git")
+            .args(["init", "--quiet", "--bare", "--initial-branch=main"])
+            .arg(&opened.repo)
+            .envs(settings.clone())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .map_err(git_failed)?;
+        if !status.success() {
+            return Err(ApiError::new(Code::Internal, format!("git init: {status}")));
+        }
+    }
+    let status = Command::new("git")
+        .arg(command.verb.program())
+        .arg(&opened.repo)
+        .envs(settings)
+        .env(TOKEN_VARIABLE, &opened.token)
+        .status()
+        .map_err(git_failed)?;
+    if !status.success() && push && over_limit(&opened.repo) {
+        let limit = limits::PACK_BYTES_MAX >> 20;
+        let error = ApiError::new(Code::OverLimit, format!("the push is over the limit of {limit} MiB"))
+            .hint("take large files out of the history (git filter-repo), or keep them in object storage");
+        tell(&error);
+    }
+    Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
+}
+
+/// git leaves what it had taken of a pack that was too large; nothing else fills a quarantine that far.
+fn over_limit(repo: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(repo.join("objects")) else { return false };
+    entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("tmp_objdir"))
+}
+
+/// `hook`: what git runs before it moves a branch. Gives the exit code; only 0 lets it.
+pub fn hook() -> u8 {
+    match deploy() {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&error);
+            1
+        }
+    }
+}
+
+fn deploy() -> Result<u8, ApiError> {
+    let lines = std::io::stdin().lock().lines();
+    let updates: Vec<Update> = lines.map_while(Result::ok).filter_map(|line| Update::parse(&line)).collect();
+    let update = refs::choose(&updates).map_err(|refusal| {
+        ApiError::new(Code::Validation, refusal.message).hint(format!("to deploy: {}", refusal.hint))
+    })?;
+    let token = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
+    let subject = git_output(&["log", "-1", "--format=%s", &update.new]).unwrap_or_default();
+    // What is pushed may be an annotated tag's commit.
+    let commit = git_output(&["rev-parse", &format!("{}^{{commit}}", update.new)])
+        .ok_or_else(|| ApiError::new(Code::Validation, format!("{} is no commit", update.new)))?;
+    let branch = update.name.rsplit('/').next().unwrap_or("main").to_owned();
+    let question = PushQuestion { token, commit: commit.clone(), branch, subject };
+    let (stream, early) = receiver().upgrade(&PUSH, &[], &[], api::attach::PROTOCOL, &question)?;
+    let archive = send_source(&stream, &commit)?;
+    let code = show_progress(early, stream)?;
+    // The receiver may have refused before it read everything.
+    let _ = archive.join();
+    Ok(code)
+}
+
+fn git_output(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn send_source(stream: &UnixStream, commit: &str) -> Result<std::thread::JoinHandle<()>, ApiError> {
+    let failed = |error: std::io::Error| ApiError::new(Code::Internal, format!("archive the commit: {error}"));
+    let mut archive = Command::new("git")
+        .args(["archive", "--format=tar", commit])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let mut out = stream.try_clone().map_err(failed)?;
+    let mut tar = archive.stdout.take().ok_or_else(|| failed(std::io::ErrorKind::BrokenPipe.into()))?;
+    os::thread::spawn("archive", move || {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let got = tar.read(&mut buffer).unwrap_or(0);
+            // An archive that failed is not ended, so that half a source is never built.
+            let whole = got > 0 || archive.wait().is_ok_and(|status| status.success());
+            if !whole {
+                let _ = out.shutdown(std::net::Shutdown::Both);
+                return;
+            }
+            if write_bytes(&mut out, Stream::Stdin, &buffer[..got]).is_err() || got == 0 {
+                return;
+            }
+        }
+    })
+    .map_err(failed)
+}
+
+fn show_progress(early: Vec<u8>, stream: UnixStream) -> Result<u8, ApiError> {
+    use std::io::Write;
+    let mut input = std::io::Cursor::new(early).chain(stream);
+    loop {
+        match read_frame(&mut input) {
+            Ok(Some(Frame::Bytes(_, text))) => {
+                // A client that is gone ends this process by SIGPIPE or at the next read.
+                let _ = std::io::stderr().lock().write_all(&text);
+            }
+            Ok(Some(Frame::Exit(status))) => return Ok(u8::try_from(status).unwrap_or(1)),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                return Err(ApiError::new(Code::Unavailable, "the git receiver went away in the middle of the push")
+                    .hint("nothing was deployed unless the last lines say so; push again"));
+            }
+        }
+    }
+}
