@@ -49,9 +49,8 @@ pub(super) fn request(head: &mut RequestHead, body: BodyLength, peer: &Peer, now
     http1::strip_hop_by_hop(&mut head.headers);
     head.headers.retain(|name, _| {
         let same = |ours: &&str| equal_folded(name, ours);
-        let misspelt =
-            name.contains('_') && (FRAMING.iter().any(|f| same(f)) || http1::HOP_BY_HOP.iter().any(|f| same(f)));
-        !OURS.iter().any(|ours| same(ours)) && !misspelt && !FRAMING.iter().any(|f| f.eq_ignore_ascii_case(name))
+        let misspelt = name.contains('_') && (FRAMING.iter().any(same) || http1::HOP_BY_HOP.iter().any(same));
+        !OURS.iter().any(same) && !misspelt && !FRAMING.iter().any(|f| f.eq_ignore_ascii_case(name))
     });
     head.version = Version::Http11;
     let mut add = |name, value: &str| {

@@ -1,0 +1,6 @@
+//! The router with real sockets: toy backends, real clients, no platform.
+#![expect(clippy::unwrap_used, reason = "a test states what must hold")]
+
+mod exchange;
+mod replace;
+mod toy;
