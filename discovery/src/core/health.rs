@@ -14,6 +14,9 @@ use types::job::HealthCheck;
 /// The first probe comes at once and the next ones soon: a job that starts in 20 ms is seen in 40.
 const START_PAUSE_FIRST: Duration = Duration::from_millis(10);
 
+/// And no later than this: a job that takes a second to start is not found out a second after it has.
+const START_PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// The shortest time between probes that a check may ask for.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
@@ -97,7 +100,7 @@ impl HealthMachine {
             number: 0,
             probing: false,
             next: now,
-            last_failure: "it was not tried yet".to_owned(),
+            last_failure: "it has not answered yet".to_owned(),
         }
     }
 
@@ -122,7 +125,7 @@ impl HealthMachine {
             State::Starting { pause, .. } => {
                 // Not before its time is up does a failure count; until then the question is when, not whether.
                 self.next = now.after(*pause);
-                *pause = (*pause * 2).min(self.interval);
+                *pause = (*pause * 2).min(START_PAUSE_MAX).min(self.interval);
             }
             State::Well { failures } => {
                 *failures += 1;
