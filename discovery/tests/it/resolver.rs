@@ -188,7 +188,7 @@ fn tcp_questions_are_forwarded_over_tcp() {
     })
     .unwrap();
     let asked = query(3, "example.org");
-    assert_eq!(over_tcp(world.resolver.address(), &[asked.clone()]), [reply(&asked, 3)]);
+    assert_eq!(over_tcp(world.resolver.address(), std::slice::from_ref(&asked)), [reply(&asked, 3)]);
 }
 
 #[test]
