@@ -97,6 +97,11 @@ impl Writer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes as they are; what they mean is known from elsewhere.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// A list's length; its items follow.
     pub fn count(&mut self, count: usize) {
         self.number(count as u64);
@@ -201,6 +206,12 @@ impl<'b> Reader<'b> {
     ) -> Result<Vec<T>, DecodeError> {
         let count = self.count()?;
         (0..count).map(|_| item(self)).collect()
+    }
+
+    /// All that was not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'b [u8] {
+        self.bytes
     }
 
     /// Whether all was read.

@@ -61,6 +61,25 @@ pub struct Config {
     pub canary: Option<Canary>,
 }
 
+impl Config {
+    /// The usual limits.
+    #[must_use]
+    pub fn new(id: MemberId, election: Duration, heartbeat: Duration) -> Config {
+        Config {
+            id,
+            election,
+            heartbeat,
+            append_bytes_max: 1 << 20,
+            inflight_messages_max: 256,
+            inflight_bytes_max: 16 << 20,
+            uncommitted_bytes_max: 32 << 20,
+            tail_entries: 10_000,
+            #[cfg(feature = "canary")]
+            canary: None,
+        }
+    }
+}
+
 /// Bugs that the simulation must find.
 #[cfg(feature = "canary")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

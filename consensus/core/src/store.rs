@@ -153,6 +153,13 @@ impl Store {
         self.leases.iter()
     }
 
+    /// The revision from which on about `changes` changes of history are held.
+    #[must_use]
+    pub fn revision_keeping(&self, changes: u64) -> Option<u64> {
+        let skip = self.keys.history_len().checked_sub(changes)?;
+        self.keys.history.get(usize::try_from(skip).ok()?).map(|change| change.revision)
+    }
+
     fn revoke(&mut self, id: LeaseId) -> Outcome {
         let Some(keys) = self.leases.revoke(id) else { return Outcome::Failed(Failure::LeaseNotFound) };
         let revision = self.keys.begin();

@@ -22,6 +22,9 @@ pub enum RangeEnd {
     Open,
 }
 
+/// First and last, for an ordered map.
+pub(super) type Bounds<'r> = (Bound<&'r [u8]>, Bound<&'r [u8]>);
+
 /// Some keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRange {
@@ -77,7 +80,7 @@ impl KeyRange {
     }
 
     /// As bounds for an ordered map; `None` if it can hold no key.
-    pub(super) fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(super) fn bounds(&self) -> Option<Bounds<'_>> {
         let start = Bound::Included(&*self.start);
         match &self.end {
             RangeEnd::Single => Some((start, Bound::Included(&*self.start))),

@@ -140,6 +140,11 @@ impl<'a> Exchange<'a> {
         Chunks { exchange: self }
     }
 
+    /// Go on with the reply that [`Exchange::stream`] began.
+    pub fn resume_stream(&mut self) -> impl Write + '_ {
+        Chunks { exchange: self }
+    }
+
     /// Whether the client has gone away. For streams that have nothing to say for a while.
     #[must_use]
     pub fn client_gone(&self) -> bool {
@@ -151,6 +156,11 @@ impl<'a> Exchange<'a> {
         let mut waiting = [nix::poll::PollFd::new(wire.stream.as_fd(), nix::poll::PollFlags::POLLHUP)];
         let seen = nix::poll::poll(&mut waiting, nix::poll::PollTimeout::ZERO);
         seen.is_ok_and(|count| count > 0)
+    }
+
+    /// Take no further request on this connection: what answers here is going away.
+    pub fn hang_up(&mut self) {
+        self.reply = Reply::Broken;
     }
 
     /// Reply with a stream of JSON lines.

@@ -1,0 +1,5 @@
+//! The store on a real disk and a real socket.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod client;
+mod cluster;
