@@ -7,8 +7,10 @@ use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::rc::Rc;
 
 use futures_util::TryStreamExt;
+use futures_util::future::{try_join, try_join5};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
@@ -60,10 +62,33 @@ pub(crate) struct Wire<'a> {
     pub(crate) netns: BorrowedFd<'a>,
 }
 
+/// The host's end of a wire, as it is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Port<'a> {
+    pub(crate) index: u32,
+    pub(crate) name: &'a str,
+    pub(crate) alias: &'a str,
+    pub(crate) bridge: u32,
+    pub(crate) job: Ipv4Addr,
+    pub(crate) job_mac: Mac,
+}
+
+/// The job's end of a wire, as it is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inside {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) prefix: u8,
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) gateway_mac: Mac,
+}
+
 /// A conversation with the kernel about the links, addresses and routes of one namespace.
+///
+/// The kernel takes the requests of one socket in their order, so a batch is sent as a whole and its answers are
+/// awaited together. When one request of a batch fails, later ones may have been done.
 pub(crate) struct Netlink {
     handle: Handle,
-    runtime: Runtime,
+    runtime: Rc<Runtime>,
 }
 
 impl Netlink {
@@ -71,6 +96,16 @@ impl Netlink {
     pub(crate) fn open() -> Result<Netlink, NetError> {
         let refused = |source| NetError::Netlink { action: "open", subject: "a route socket".into(), source };
         let runtime = Builder::new_current_thread().enable_io().build().map_err(refused)?;
+        Netlink::connect(Rc::new(runtime))
+    }
+
+    /// Speak for the namespace that this thread is in now, with the runtime of another conversation.
+    pub(crate) fn beside(&self) -> Result<Netlink, NetError> {
+        Netlink::connect(Rc::clone(&self.runtime))
+    }
+
+    fn connect(runtime: Rc<Runtime>) -> Result<Netlink, NetError> {
+        let refused = |source| NetError::Netlink { action: "open", subject: "a route socket".into(), source };
         let handle = {
             let _entered = runtime.enter();
             let (connection, handle, _) = rtnetlink::new_connection().map_err(refused)?;
@@ -86,11 +121,7 @@ impl Netlink {
         subject: impl Display,
         request: impl Future<Output = Result<T, rtnetlink::Error>>,
     ) -> Result<T, NetError> {
-        self.runtime.block_on(request).map_err(|error| NetError::Netlink {
-            action,
-            subject: subject.to_string(),
-            source: kernel_error(error),
-        })
+        self.runtime.block_on(named(action, subject, request))
     }
 
     /// Every interface.
@@ -172,9 +203,12 @@ impl Netlink {
         self.wait("add veth", wire.name, self.handle.link().add(message).execute())
     }
 
-    /// Make the bridge port say nothing to other ports and believe nothing it hears, and bring it up.
-    pub(crate) fn seal_port(&self, index: u32, name: &str, alias: &str) -> Result<(), NetError> {
-        let port = [
+    /// Make the bridge port say nothing to other ports and believe nothing it hears, bring it up, and write down
+    /// who is behind it: for the bridge by hardware address, for the host by address. No question is ever asked and
+    /// no answer believed.
+    pub(crate) fn set_port(&self, port: Port<'_>) -> Result<(), NetError> {
+        let Port { index, name, alias, bridge, job, job_mac } = port;
+        let flags = [
             InfoBridgePort::Isolated(true),
             InfoBridgePort::Learning(false),
             InfoBridgePort::Locked(true),
@@ -182,20 +216,57 @@ impl Netlink {
             InfoBridgePort::MulticastFlood(false),
             InfoBridgePort::BroadcastFlood(false),
         ];
-        let message =
-            port.into_iter().fold(LinkBridgePort::new(index), |message, flag| message.append_info_data(flag)).build();
-        self.wait("seal bridge port", name, self.handle.link().change(message).execute())?;
-        self.without_link_local(index, name)?;
-        let message = LinkUnspec::new_with_index(index).alias(alias).up().build();
-        self.wait("raise", name, self.handle.link().change(message).execute())
+        let seal = flags.into_iter().fold(LinkBridgePort::new(index), |message, flag| message.append_info_data(flag));
+        let raise = LinkUnspec::new_with_index(index).alias(alias).up();
+        let neighbours = self.handle.neighbours();
+        let entry = neighbours
+            .add_bridge(index, &job_mac)
+            // `Noarp` is a static entry; `Permanent` would make the address the bridge's own.
+            .state(NeighbourState::Noarp)
+            .flags(NeighbourFlags::Controller)
+            .replace();
+        let neighbour = neighbours.add(bridge, job.into()).link_layer_address(&job_mac).replace();
+        let batch = try_join5(
+            named("seal bridge port", name, self.handle.link().change(seal.build()).execute()),
+            self.without_link_local(index, name),
+            named("raise", name, self.handle.link().change(raise.build()).execute()),
+            named("add forwarding entry behind", name, entry.execute()),
+            named("add neighbour", job, neighbour.execute()),
+        );
+        self.runtime.block_on(batch).map(drop)
+    }
+
+    /// In the job's namespace: loopback up, and the job's end of the wire.
+    pub(crate) fn set_inside(&self, inside: Inside) -> Result<(), NetError> {
+        let Inside { address, prefix, gateway, gateway_mac } = inside;
+        let raise = |index| self.handle.link().change(LinkUnspec::new_with_index(index).up().build()).execute();
+        let found = self.handle.link().get().match_name(JOB_LINK.to_owned()).execute();
+        let first = try_join(
+            named("raise", "lo", raise(LOOPBACK_INDEX)),
+            named("find link", JOB_LINK, found.try_collect::<Vec<LinkMessage>>()),
+        );
+        let ((), links) = self.runtime.block_on(first)?;
+        let index = links.first().map_or(0, |link| link.header.index);
+
+        // The gateway is a neighbour by decree, not by address: hence `onlink`.
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).onlink().build();
+        let neighbour = self.handle.neighbours().add(index, gateway.into()).link_layer_address(&gateway_mac).replace();
+        let batch = try_join5(
+            self.without_link_local(index, JOB_LINK),
+            named("add address", address, self.handle.address().add(index, address.into(), prefix).replace().execute()),
+            named("raise", JOB_LINK, raise(index)),
+            named("add neighbour", gateway, neighbour.execute()),
+            named("add default route", gateway, self.handle.route().add(route).execute()),
+        );
+        self.runtime.block_on(batch).map(drop)
     }
 
     /// No address of its own making: jobs speak IPv4 only.
-    pub(crate) fn without_link_local(&self, index: u32, name: &str) -> Result<(), NetError> {
+    async fn without_link_local(&self, index: u32, name: &str) -> Result<(), NetError> {
         let none = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
         let message =
             LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![none])).build();
-        match self.wait("set address mode of", name, self.handle.link().change(message).execute()) {
+        match named("set address mode of", name, self.handle.link().change(message).execute()).await {
             // A kernel without IPv6 makes no such address.
             Err(error) if is(&error, &[Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP]) => Ok(()),
             result => result,
@@ -233,18 +304,6 @@ impl Netlink {
         self.wait("add address", format_args!("{address}/{prefix}"), request.execute())
     }
 
-    /// Send everything without a route of its own to the gateway, which is no neighbour by address.
-    pub(crate) fn add_default_route(&self, index: u32, gateway: Ipv4Addr) -> Result<(), NetError> {
-        let message = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).onlink().build();
-        self.wait("add default route", gateway, self.handle.route().add(message).execute())
-    }
-
-    /// Who has the address, for good: no question is asked and no other answer believed.
-    pub(crate) fn add_neighbour(&self, index: u32, address: Ipv4Addr, mac: Mac) -> Result<(), NetError> {
-        let request = self.handle.neighbours().add(index, address.into()).link_layer_address(&mac).replace();
-        self.wait("add neighbour", address, request.execute())
-    }
-
     pub(crate) fn remove_neighbour(&self, index: u32, address: Ipv4Addr) -> Result<(), NetError> {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Inet;
@@ -255,19 +314,19 @@ impl Netlink {
             result => result,
         }
     }
+}
 
-    /// Behind which port the bridge finds the hardware address.
-    pub(crate) fn add_forwarding_entry(&self, port: u32, mac: Mac) -> Result<(), NetError> {
-        let request = self
-            .handle
-            .neighbours()
-            .add_bridge(port, &mac)
-            // `NoArp` is a static entry; `Permanent` would make the address the bridge's own.
-            .state(NeighbourState::Noarp)
-            .flags(NeighbourFlags::Controller)
-            .replace();
-        self.wait("add forwarding entry for port", port, request.execute())
-    }
+/// A request whose failure says what was tried, and on what.
+async fn named<T>(
+    action: &'static str,
+    subject: impl Display,
+    request: impl Future<Output = Result<T, rtnetlink::Error>>,
+) -> Result<T, NetError> {
+    request.await.map_err(|error| NetError::Netlink {
+        action,
+        subject: subject.to_string(),
+        source: kernel_error(error),
+    })
 }
 
 fn link(message: LinkMessage) -> Link {

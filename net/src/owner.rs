@@ -12,10 +12,10 @@ use types::JobId;
 use crate::bridge::{self, Uplink};
 use crate::core::firewall;
 use crate::core::ipam::Ipam;
-use crate::core::name::{End, JOB_LINK, VETH_PREFIX, address_of, mac, veth};
+use crate::core::name::{End, VETH_PREFIX, address_of, mac, veth};
 use crate::error::NetError;
 use crate::limits::{ADDRESS_REST, UPLINK_CHECK};
-use crate::netlink::{LOOPBACK_INDEX, Link, Netlink, Wire, is};
+use crate::netlink::{Inside, Link, Netlink, Port, Wire, is};
 use crate::netns::Netns;
 use crate::network::{Attachment, Reconciled};
 use crate::nft;
@@ -38,7 +38,7 @@ enum Next {
 }
 
 /// What a link on our bridge is.
-enum Port {
+enum Found {
     /// The wire of a job whose address we hold for it.
     Job(JobId),
     /// Nothing we can make sense of.
@@ -197,18 +197,16 @@ impl Owner {
         let missing =
             || NetError::Netlink { action: "find link", subject: name.to_owned(), source: Errno::ENODEV.into() };
         let port = self.netlink.link(name)?.ok_or_else(missing)?;
-        self.netlink.seal_port(port.index, name, job.as_str())?;
-        self.netlink.add_forwarding_entry(port.index, job_mac)?;
-        self.netlink.add_neighbour(self.bridge, address, job_mac)?;
-
-        let inside = netns.within(Netlink::open)??;
-        inside.raise(LOOPBACK_INDEX, "lo")?;
-        let link = inside.link(JOB_LINK)?.ok_or_else(missing)?;
-        inside.without_link_local(link.index, JOB_LINK)?;
-        inside.add_address(link.index, address, place.prefix)?;
-        inside.raise(link.index, JOB_LINK)?;
-        inside.add_neighbour(link.index, gateway, mac(End::Bridge, gateway))?;
-        inside.add_default_route(link.index, gateway)
+        self.netlink.set_port(Port {
+            index: port.index,
+            name,
+            alias: job.as_str(),
+            bridge: self.bridge,
+            job: address,
+            job_mac,
+        })?;
+        let inside = netns.within(|| self.netlink.beside())??;
+        inside.set_inside(Inside { address, prefix: place.prefix, gateway, gateway_mac: mac(End::Bridge, gateway) })
     }
 
     fn unwire(&self, veth: &str, address: Ipv4Addr) -> Result<(), NetError> {
@@ -229,22 +227,22 @@ impl Owner {
 
     fn reconcile(&mut self, live: &BTreeSet<JobId>) -> Result<Reconciled, NetError> {
         let mut found = Reconciled::default();
-        let mut ports: BTreeMap<String, Port> = BTreeMap::new();
+        let mut ports: BTreeMap<String, Found> = BTreeMap::new();
         for link in self.ports()? {
             let port = match self.read(&link) {
-                Some((job, address)) if self.ipam.adopt(&job, address) => Port::Job(job),
-                _ => Port::Stray,
+                Some((job, address)) if self.ipam.adopt(&job, address) => Found::Job(job),
+                _ => Found::Stray,
             };
             ports.insert(link.name, port);
         }
         for (name, port) in ports {
             match port {
-                Port::Job(job) if live.contains(&job) => drop(found.kept.insert(job)),
-                Port::Job(job) => {
+                Found::Job(job) if live.contains(&job) => drop(found.kept.insert(job)),
+                Found::Job(job) => {
                     self.detach(&job)?;
                     found.removed.insert(name);
                 }
-                Port::Stray => {
+                Found::Stray => {
                     self.netlink.remove(&name)?;
                     found.removed.insert(name);
                 }
