@@ -6,11 +6,16 @@
 
 pub mod core;
 pub mod disk;
+pub mod jobdir;
 pub mod layers;
 pub mod limits;
+pub mod outline;
 pub mod process;
 pub mod segments;
+pub mod shim;
 pub mod stored;
+pub mod users;
+pub mod volumes;
 
 #[cfg(test)]
 fn test_spec() -> types::job::JobSpec {

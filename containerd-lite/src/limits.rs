@@ -27,6 +27,9 @@ pub const SEEN_WAIT: Duration = Duration::from_secs(10);
 /// How long layers and scratch space may fail to be had, for reasons that may pass, before the job has failed.
 pub const PREPARE_WAIT: Duration = Duration::from_secs(60);
 
+/// How much later than the check itself the job gives up on a first pass: the check knows why it failed, and tells.
+pub const CHECK_SLACK: Duration = Duration::from_secs(5);
+
 /// Time between two SIGKILLs for something that does not die (it sleeps in the kernel).
 pub const KILL_AGAIN: Duration = Duration::from_secs(10);
 
@@ -45,8 +48,29 @@ pub const JOBS_MAX: usize = 2_000;
 /// Threads for slow effects (extraction, creation, clean-up): more only wait for the same disk and kernel locks.
 pub const WORKERS: usize = 6;
 
-/// Effects that wait for a worker. Each job has at most one, so this never fills before [`JOBS_MAX`].
-pub const WORK_QUEUE: usize = JOBS_MAX + 16;
+/// Threads for effects that are one exchange with a shim: they must not wait behind slow ones.
+pub const QUICK_WORKERS: usize = 2;
+
+/// Effects that wait for a worker. Each job has at most a few, so this never fills before [`JOBS_MAX`] is reached.
+pub const WORK_QUEUE: usize = JOBS_MAX * 4;
+
+/// How often observers are asked how far they are, while a job waits for them.
+pub const OBSERVERS_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a status that the store does not take waits before it is tried again.
+pub const REPORT_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long the clean-up waits for a shim that says that its job ended, before another run takes its place.
+pub const SHIM_LEAVES: Duration = Duration::from_secs(1);
+
+/// Size of the root of a job without layers, and of its `/tmp`: the platform's own roles keep data in volumes.
+pub const EMPTY_ROOT_BYTES: u64 = 64 << 20;
+
+/// How long `slipway host stop` waits for jobs to end before it takes them down with their control groups.
+pub const STOP_ALL_WAIT: Duration = Duration::from_secs(90);
+
+/// How often layers, logs and volumes that nobody needs are looked for.
+pub const COLLECT_PERIOD: Duration = Duration::from_secs(60);
 
 /// Messages that wait for the supervisor; senders wait when it is full.
 pub const INBOX: usize = 1_024;

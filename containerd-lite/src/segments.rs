@@ -147,7 +147,7 @@ impl Reader {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn next(&mut self) -> Result<Vec<u8>, SegmentError> {
+    pub fn read_on(&mut self) -> Result<Vec<u8>, SegmentError> {
         loop {
             // Looked up before reading: a file that was followed by another then is complete.
             let numbers = numbers(&self.dir)?;

@@ -83,6 +83,13 @@ pub enum Event {
         /// What it said, for people.
         why: String,
     },
+    /// The health check did not pass in the time it had. Nothing more is tried.
+    NeverHealthy {
+        /// In this run.
+        run: u32,
+        /// What it said, for people.
+        why: String,
+    },
     /// The instance is in discovery.
     Registered {
         /// In this run.
@@ -423,7 +430,7 @@ impl Job {
         self.started = Some(now);
         match self.facts.check {
             Some(limit) => {
-                self.phase = Phase::Checking { until: now.after(limit) };
+                self.phase = Phase::Checking { until: now.after(limit + limits::CHECK_SLACK) };
                 self.watch_health(effects);
             }
             None => self.healthy(effects),
@@ -509,6 +516,10 @@ impl Job {
             }
             (Event::Healthy { .. }, Phase::Checking { .. }) => self.healthy(effects),
             (Event::Unhealthy { why, .. }, _) => self.unhealthy(now, why, effects),
+            (Event::NeverHealthy { why, .. }, Phase::Checking { .. }) => {
+                self.last_check = why;
+                self.never_healthy(now, effects);
+            }
             (Event::Registered { .. }, Phase::Registering) => {
                 self.phase = Phase::Announcing { until: now.after(limits::SEEN_WAIT) };
             }
@@ -560,6 +571,7 @@ fn run_of(event: &Event) -> Option<u32> {
         | Event::StartFailed { run, .. }
         | Event::Healthy { run }
         | Event::Unhealthy { run, .. }
+        | Event::NeverHealthy { run, .. }
         | Event::Registered { run }
         | Event::Seen { run }
         | Event::Drained { run }

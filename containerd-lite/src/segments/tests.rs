@@ -6,7 +6,7 @@ use crate::limits::{LOG_SEGMENT_BYTES, LOG_SEGMENTS};
 fn all(reader: &mut Reader) -> String {
     let mut text = String::new();
     loop {
-        let records = reader.next().unwrap();
+        let records = reader.read_on().unwrap();
         if records.is_empty() {
             return text;
         }

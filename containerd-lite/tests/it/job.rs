@@ -129,6 +129,7 @@ fn event(words: &[&str], run: u32) -> Event {
         "cannot-start" => Event::StartFailed { run, reason: rest() },
         "healthy" => Event::Healthy { run },
         "unhealthy" => Event::Unhealthy { run, why: rest() },
+        "never-healthy" => Event::NeverHealthy { run, why: rest() },
         "registered" => Event::Registered { run },
         "seen" => Event::Seen { run },
         "drained" => Event::Drained { run },

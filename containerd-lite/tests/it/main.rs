@@ -1,3 +1,5 @@
 //! The host agent's tests: scripts of the job machine, and real jobs as root.
 
+mod bench;
 mod job;
+mod root_shim;
