@@ -298,6 +298,14 @@ impl Netlink {
         }
     }
 
+    /// Remove the interface of that index; fine when it is gone.
+    pub(crate) fn remove_index(&self, index: u32) -> Result<(), NetError> {
+        match self.wait("remove link", index, self.handle.link().del(index).execute()) {
+            Err(error) if is(&error, &[Errno::ENODEV]) => Ok(()),
+            result => result,
+        }
+    }
+
     /// Put the address on the interface; fine when it is there.
     pub(crate) fn add_address(&self, index: u32, address: Ipv4Addr, prefix: u8) -> Result<(), NetError> {
         let request = self.handle.address().add(index, address.into(), prefix).replace();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -14,7 +14,7 @@ use crate::core::firewall;
 use crate::core::ipam::Ipam;
 use crate::core::name::{End, VETH_PREFIX, address_of, mac, veth};
 use crate::error::NetError;
-use crate::limits::{ADDRESS_REST, UPLINK_CHECK};
+use crate::limits::{ADDRESS_REST, CALLS_MAX, UPLINK_CHECK};
 use crate::netlink::{Inside, Link, Netlink, Port, Wire, is};
 use crate::netns::Netns;
 use crate::network::{Attachment, Reconciled};
@@ -37,6 +37,12 @@ enum Next {
     End,
 }
 
+/// A wire to remove, and who waits for it.
+struct Reap {
+    index: u32,
+    reply: SyncSender<Result<(), NetError>>,
+}
+
 /// What a link on our bridge is.
 enum Found {
     /// The wire of a job whose address we hold for it.
@@ -51,6 +57,8 @@ pub(crate) struct Owner {
     bridge: u32,
     uplink: Option<Uplink>,
     ipam: Ipam,
+    /// Removing a link waits for the kernel's readers, some 20 ms; jobs that start do not wait with it.
+    reaper: SyncSender<Reap>,
 }
 
 impl Owner {
@@ -65,7 +73,8 @@ impl Owner {
             log::warn!(bridge = options.bridge.as_str(); "no default route yet: jobs reach this host only");
         }
         let ipam = Ipam::new(options.subnet, ADDRESS_REST);
-        let mut owner = Owner { options, netlink, bridge: index, uplink, ipam };
+        let reaper = start_reaper()?;
+        let mut owner = Owner { options, netlink, bridge: index, uplink, ipam, reaper };
         owner.adopt()?;
         Ok(owner)
     }
@@ -89,7 +98,7 @@ impl Owner {
     fn serve(&mut self, call: Call) -> Next {
         match call {
             Call::Attach { job, pid, reply } => drop(reply.send(self.attach(&job, pid))),
-            Call::Detach { job, reply } => drop(reply.send(self.detach(&job))),
+            Call::Detach { job, reply } => self.detach_later(&job, reply),
             Call::Attachment { job, reply } => {
                 let place = self.ipam.address(&job).map(|address| self.place(&job, address));
                 drop(reply.send(place));
@@ -215,6 +224,31 @@ impl Owner {
         self.netlink.remove_neighbour(self.bridge, address)
     }
 
+    /// The job's place is free at once; the caller is answered when its link is gone, too.
+    fn detach_later(&mut self, job: &JobId, reply: SyncSender<Result<(), NetError>>) {
+        let found = self.netlink.link(&veth(&self.options.bridge, job)).and_then(|link| {
+            if let Some(address) = self.ipam.address(job) {
+                self.netlink.remove_neighbour(self.bridge, address)?;
+            }
+            Ok(link)
+        });
+        let done = match found {
+            Err(error) => Err(error),
+            Ok(link) => {
+                self.ipam.release(os::clock::now(), job);
+                match link {
+                    // By index: the name may be that of the job's next wire by the time it is removed.
+                    Some(Link { index, .. }) => {
+                        let Err(refused) = self.reaper.send(Reap { index, reply: reply.clone() }) else { return };
+                        self.netlink.remove_index(refused.0.index)
+                    }
+                    None => Ok(()),
+                }
+            }
+        };
+        drop(reply.send(done));
+    }
+
     fn detach(&mut self, job: &JobId) -> Result<(), NetError> {
         let veth = veth(&self.options.bridge, job);
         match self.ipam.address(job) {
@@ -265,4 +299,22 @@ impl Owner {
         bridge::remove(&self.netlink, &self.options.bridge)?;
         nft::apply(&self.options.table, &firewall::remove())
     }
+}
+
+/// It ends with the owner, after what it was given.
+fn start_reaper() -> Result<SyncSender<Reap>, NetError> {
+    let (reaper, inbox) = sync_channel::<Reap>(CALLS_MAX);
+    os::thread::spawn("net-reaper", move || {
+        let netlink = Netlink::open();
+        for Reap { index, reply } in inbox {
+            let removed = match &netlink {
+                Ok(netlink) => netlink.remove_index(index),
+                // Tried again for each: what is short now may be there later.
+                Err(_) => Netlink::open().and_then(|netlink| netlink.remove_index(index)),
+            };
+            drop(reply.send(removed));
+        }
+    })
+    .map_err(|source| NetError::Thread { source })?;
+    Ok(reaper)
 }

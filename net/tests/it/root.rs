@@ -391,6 +391,28 @@ fn root_rules_in_the_kernel_are_the_written_ones() {
 }
 
 #[test]
+fn root_job_that_is_started_again_while_its_wire_is_removed_keeps_the_new_one() {
+    if !granted("root_job_that_is_started_again_while_its_wire_is_removed_keeps_the_new_one") {
+        return;
+    }
+    let host = Host::new();
+    let network = host.open(options(&[])).unwrap();
+    let inside = Namespace::new();
+    for _ in 0..10 {
+        network.attach(&job(1), inside.holder).unwrap();
+        let (other, done) = (network.clone(), std::sync::mpsc::sync_channel(1));
+        os::thread::spawn("detach", move || done.0.send(other.detach(&job(1))).unwrap()).unwrap();
+        // Whichever comes first, the wire that attach answered with last must stand in the end.
+        network.attach(&job(1), inside.holder).unwrap();
+        done.1.recv().unwrap().unwrap();
+        let place = network.attach(&job(1), inside.holder).unwrap();
+        let server = inside.listen("0.0.0.0:0");
+        host.ns.reach(&server, at(place.ip, &server));
+        network.detach(&job(1)).unwrap();
+    }
+}
+
+#[test]
 fn root_attach_and_detach_of_many_jobs_takes_milliseconds() {
     if !granted("root_attach_and_detach_of_many_jobs_takes_milliseconds") {
         return;
