@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use net::{NetError, Subnet};
+use nix::unistd::Pid;
 use testkit::root::granted;
+use testkit::wait_until;
 
 use crate::world::{HOST, Host, INTERNET, Namespace, at, job, options};
 
@@ -410,6 +413,31 @@ fn root_job_that_is_started_again_while_its_wire_is_removed_keeps_the_new_one() 
         host.ns.reach(&server, at(place.ip, &server));
         network.detach(&job(1)).unwrap();
     }
+}
+
+#[test]
+fn root_job_in_a_user_namespace_of_its_own_is_connected() {
+    if !granted("root_job_in_a_user_namespace_of_its_own_is_connected") {
+        return;
+    }
+    let host = Host::new();
+    let network = host.open(options(&[])).unwrap();
+    let mut holder = Command::new("unshare").args(["--user", "--net", "--", "sleep", "60"]).spawn().unwrap();
+    let pid = Pid::from_raw(holder.id().try_into().unwrap());
+    let of = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/net")).unwrap();
+    wait_until("the job has its namespace", Duration::from_secs(10), || {
+        (of(&pid.to_string()) != of("self")).then_some(())
+    });
+    let outcome = network.attach(&job(1), pid);
+    let seen = Command::new("nsenter").arg(format!("--net=/proc/{pid}/ns/net")).args(["ip", "-o", "addr"]).output();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let place = outcome.unwrap();
+    let seen = String::from_utf8(seen.unwrap().stdout).unwrap();
+    assert!(seen.contains(&format!("eth0    inet {}/32", place.ip)), "{seen}");
+    assert!(seen.contains("127.0.0.1/8"), "{seen}");
+    // Its namespace went with it, and so did the wire; there is nothing to remove then.
+    network.detach(&job(1)).unwrap();
 }
 
 #[test]
