@@ -40,3 +40,6 @@ impl Upstreams {
         &self.found
     }
 }
+
+#[cfg(test)]
+mod tests;

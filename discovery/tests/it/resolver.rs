@@ -208,19 +208,3 @@ fn silent_tcp_connections_of_one_client_are_few() {
     // And UDP goes on.
     assert_eq!(code(&world.ask(&query(1, "none.internal"))), 3);
 }
-
-#[test]
-fn hosts_resolvers_are_read_from_its_file() {
-    let folder = testkit::TempDir::new("resolver");
-    let file = folder.path().join("resolv.conf");
-    std::fs::write(&file, "nameserver 127.0.0.9\n").unwrap();
-    // Port 53 of that loopback address is nobody's here, so the answer is a failure that came at once.
-    let (view, shutdown) = (View::fixed(), Shutdown::new());
-    let options =
-        Options { listen: loopback(), resolv_conf: file, upstreams: Vec::new(), view, shutdown: shutdown.clone() };
-    let resolver = Resolver::start(options).unwrap();
-    let client = socket();
-    client.send_to(&query(1, "example.org"), resolver.address()).unwrap();
-    assert_eq!(code(&receive(&client).0), 2);
-    shutdown.ask();
-}
