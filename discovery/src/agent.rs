@@ -120,7 +120,8 @@ struct Shared {
 
 impl Agent {
     /// Start the threads that probe, and that register again when the lease was lost. `report` is called from the
-    /// probing thread with each change of health; while it runs, no probe makes progress.
+    /// probing thread with each change of health: it hands the news on and does not call the agent, for which that
+    /// thread would have to answer.
     ///
     /// # Errors
     /// When the kernel gives no thread.

@@ -1,11 +1,12 @@
 //! The resolver of the host's jobs: our names from memory, other names from the host's own resolvers.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 
 use os::signal::Shutdown;
 
+use crate::core::dns::ZONE;
 use crate::watch::View;
 
 mod forward;
@@ -77,6 +78,13 @@ impl Resolver {
         os::thread::spawn("dns-tcp", move || tcp.run()).map_err(|source| ResolverError::Thread { source })?;
         os::thread::spawn("dns-udp", move || udp.run()).map_err(|source| ResolverError::Thread { source })?;
         Ok(Resolver { address })
+    }
+
+    /// What a job that is to use the resolver at `address` has as its `/etc/resolv.conf`. A name without a dot is
+    /// one of ours first, so that `http://blog-web` works; the times leave room for our own tries.
+    #[must_use]
+    pub fn client_config(address: IpAddr) -> String {
+        format!("nameserver {address}\nsearch {ZONE}\noptions timeout:5 attempts:2\n")
     }
 
     /// Where it listens.

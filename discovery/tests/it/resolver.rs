@@ -208,3 +208,11 @@ fn silent_tcp_connections_of_one_client_are_few() {
     // And UDP goes on.
     assert_eq!(code(&world.ask(&query(1, "none.internal"))), 3);
 }
+
+#[test]
+fn a_jobs_configuration_names_the_resolver_and_searches_our_zone() {
+    let text = Resolver::client_config("100.100.7.1".parse().unwrap());
+    let parsed = discovery::core::upstream::parse_resolv_conf(&text, loopback().ip());
+    assert_eq!(parsed, ["100.100.7.1:53".parse().unwrap()]);
+    assert!(text.lines().any(|line| line == "search internal"));
+}
