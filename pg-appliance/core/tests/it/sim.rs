@@ -71,6 +71,8 @@ struct Node {
     streams: bool,
     log: Vec<u64>,
     follows: Option<u64>,
+    /// It replicates one time in so many.
+    lag: u64,
 }
 
 struct Sim {
@@ -113,6 +115,7 @@ impl Sim {
                 streams: false,
                 log: Vec::new(),
                 follows: None,
+                lag: 1,
             }
         });
         let nodes: Vec<Node> = nodes.collect();
@@ -176,7 +179,7 @@ impl Sim {
             }
             Message::Write => {
                 self.write();
-                self.world.at(now.after(Duration::from_millis(20)), 99, Message::Write);
+                self.world.at(now.after(Duration::from_millis(60)), 99, Message::Write);
             }
             Message::Fault => {
                 if !self.calm {
@@ -341,11 +344,12 @@ impl Sim {
     fn replicate(&mut self, n: u64) {
         let node = self.node(n);
         let Config::Standby { upstream, .. } = node.config.clone() else { return };
-        if node.down {
+        let lag = node.lag;
+        if node.down || (!self.calm && !self.rng.chance(1, lag)) {
             return;
         }
         let Some(up) = self.nodes.iter().position(|other| other.id == upstream.id) else { return };
-        if self.nodes[up].down || self.nodes[up].config == Config::Stopped || self.rng.chance(1, 5) {
+        if self.nodes[up].down || self.nodes[up].config == Config::Stopped {
             return;
         }
         let theirs = self.nodes[up].log.clone();
@@ -361,14 +365,22 @@ impl Sim {
         self.report(n);
         let confirms = matches!(&self.nodes[up].config, Config::Primary { sync: Some(sync), .. } if sync.id == id);
         if confirms {
-            self.acknowledged.extend(&theirs[..len.min(theirs.len())]);
+            // What is before an acknowledged write in a log was acknowledged before it.
+            let fresh = theirs[..len.min(theirs.len())].iter().rev();
+            let fresh: Vec<u64> = fresh.take_while(|write| !self.acknowledged.contains(write)).copied().collect();
+            self.acknowledged.extend(fresh);
         }
     }
 
     fn fault(&mut self) {
-        let n = self.rng.index(self.nodes.len());
+        let mut n = self.rng.index(self.nodes.len());
+        // Every second time it hits who matters most.
+        let primary = self.record.1.as_ref().map(|state| state.primary.id.clone());
+        if self.rng.chance(1, 2) {
+            n = self.nodes.iter().position(|node| Some(&node.id) == primary.as_ref()).unwrap_or(n);
+        }
         let members: Vec<u64> = (0..=self.nodes.len() as u64).collect();
-        match self.rng.index(8) {
+        match self.rng.index(9) {
             0..=2 if self.nodes[n].down => self.start(n),
             0..=2 => {
                 let node = &mut self.nodes[n];
@@ -378,7 +390,8 @@ impl Sim {
             3 => self.start(n),
             // Away from the store, but not from the others: replication goes on.
             4 => self.world.part(&members, &[n as u64 + 1]),
-            5 => {
+            5 => self.nodes[n].lag = 1 + self.rng.below(60),
+            6 => {
                 let faults = faults(&mut self.rng);
                 self.world.set_faults(faults);
             }
@@ -406,7 +419,7 @@ fn sim_acknowledged_writes_survive() {
     let (mut takeovers, mut acknowledged) = (0, 0);
     testkit::sweep("sim_acknowledged_writes_survive", |seed| {
         let mut sim = Sim::new(seed);
-        let verdict = sim.run(testkit::steps(5_000));
+        let verdict = sim.run(testkit::steps(4_000));
         takeovers += sim.takeovers;
         acknowledged += sim.acknowledged.len();
         verdict
@@ -420,9 +433,9 @@ fn sim_acknowledged_writes_survive() {
 /// A cluster that trusts a sync wherever it is must be caught losing writes.
 #[test]
 fn sim_ignored_initial_position_is_noticed() {
-    let found = testkit::find(128, |seed| {
+    let found = testkit::find(256, |seed| {
         let mut sim = Sim::new(seed);
-        for _ in 0..testkit::steps(5_000) {
+        for _ in 0..testkit::steps(4_000) {
             sim.step()?;
             if let Some(state) = &mut sim.record.1 {
                 state.initial_lsn = Lsn::ZERO;
