@@ -1,6 +1,6 @@
 //! Measures create, start, wait and delete of `/bin/true`: `lifecycle ROOTFS [ROUNDS] [host|private]`.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
-#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures")]
+#![expect(clippy::disallowed_types, reason = "it measures")]
 #![expect(clippy::unwrap_used, reason = "a failure ends the measurement")]
 
 use std::collections::BTreeMap;
@@ -38,12 +38,14 @@ fn main() {
             phase.push(span);
         }
     }
+    let group = spec.cgroup.unwrap();
     let used = (cpu() - before) / f64::from(u32::try_from(rounds).unwrap());
     for (name, mut spans) in ["create", "start", "wait", "delete", "total"].into_iter().zip(phases) {
         spans.sort_unstable();
         let at = |part: usize| spans[(spans.len() - 1) * part / 100].as_secs_f64() * 1000.0;
         println!("{name:7} ms: min {:.2} median {:.2} p99 {:.2}", at(0), at(50), at(99));
     }
+    runtime::cgroup::remove_root(&group.root).unwrap();
     println!("cpu     ms: {used:.2} per container, own and children");
 }
 

@@ -4,6 +4,9 @@
 //! and an attach. Where a v2 tree exists it is always joined: it counts CPU time, freezes and kills, with or without
 //! controllers. Without it v1's freezer does that.
 
+#[cfg(test)]
+mod tests;
+
 mod detect;
 mod v1;
 mod v2;

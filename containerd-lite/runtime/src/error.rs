@@ -30,8 +30,9 @@ pub enum CreateError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The work directory was left by a volatile overlay that was not unmounted: throw upper and work away.
-    #[error("overlay directory {work} was left by a crash and cannot be used again")]
+    /// A volatile overlay has used the work directory before, and overlayfs takes it only once: throw upper and work
+    /// away, or keep upper (only when the host has not crashed since) and make work anew.
+    #[error("overlay work directory {work} was used before")]
     StaleWork {
         /// The work directory.
         work: PathBuf,

@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 
 use crate::cgroup::Cgroup;
@@ -17,11 +19,15 @@ use crate::stage::Report;
 use crate::sys;
 
 /// A program that joined a container. It ends with the container at the latest; dropping this does not end it.
+///
+/// A thread reaps it at once, whatever the caller does: the kernel lets a container end only when every process in it
+/// was reaped, and this one is the caller's child, not the container's.
 #[derive(Debug)]
 pub struct Joined {
     pid: i32,
     pidfd: OwnedFd,
     console: Option<Console>,
+    reaper: Option<JoinHandle<io::Result<Exit>>>,
     ended: Option<Exit>,
 }
 
@@ -45,8 +51,12 @@ impl Runtime {
             if gone_now { gone() } else { ExecError::Launch { step, source } }
         })?;
         let joined = self.order_join(&staged, target, program, stdio, &first, cgroup.as_ref());
+        let joined = joined.and_then(|console| {
+            let reaper = reap_on_thread(&staged).map_err(|source| ExecError::Launch { step: "watch it", source })?;
+            Ok((console, Some(reaper)))
+        });
         match joined {
-            Ok(console) => Ok(Joined { pid: staged.pid, pidfd: staged.pidfd, console, ended: None }),
+            Ok((console, reaper)) => Ok(Joined { pid: staged.pid, pidfd: staged.pidfd, console, reaper, ended: None }),
             Err(error) => {
                 staged.abandon();
                 Err(error)
@@ -158,7 +168,10 @@ impl Joined {
     /// # Errors
     /// When the kernel cannot say.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
-        self.reap(libc::WNOHANG)
+        if self.ended.is_none() && poll(&mut [PollFd::new(self.pidfd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0 {
+            return self.wait().map(Some);
+        }
+        Ok(self.ended)
     }
 
     /// Wait for its end.
@@ -166,13 +179,17 @@ impl Joined {
     /// # Errors
     /// When the kernel cannot say.
     pub fn wait(&mut self) -> io::Result<Exit> {
-        self.reap(0)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))
-    }
-
-    fn reap(&mut self, flags: i32) -> io::Result<Option<Exit>> {
-        if self.ended.is_none() {
-            self.ended = sys::wait_pidfd(self.pidfd(), flags)?.map(exit_of);
+        if let Some(reaper) = self.reaper.take() {
+            self.ended = Some(reaper.join().unwrap_or_else(|_| Err(io::Error::other("reaper ended early")))?);
         }
-        Ok(self.ended)
+        self.ended.ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))
     }
+}
+
+fn reap_on_thread(staged: &Staged) -> io::Result<JoinHandle<io::Result<Exit>>> {
+    let pidfd = staged.pidfd.try_clone()?;
+    os::thread::spawn("runtime-reap", move || {
+        let ended = sys::wait_pidfd(pidfd.as_fd(), 0)?;
+        ended.map(exit_of).ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))
+    })
 }

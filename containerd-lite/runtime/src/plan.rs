@@ -1,5 +1,8 @@
 //! What the init stage has to do, decided here as data: the stage only executes it, in order.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,9 @@
 //! The caller's part of the mounts: files of the host become detached mounts, with the right owners, that the init
 //! stage only has to attach. Only the host's root may do this; the stage is already inside a user namespace.
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::CString;
 use std::fs;
 use std::io;

@@ -2,6 +2,9 @@
 //! What is not listed fails with EPERM; `clone3` fails with ENOSYS, so that libc falls back to `clone`, whose flags a
 //! filter can read; another architecture's calls kill.
 
+#[cfg(test)]
+mod tests;
+
 mod profile;
 use std::collections::BTreeMap;
 

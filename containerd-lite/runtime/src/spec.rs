@@ -95,8 +95,8 @@ pub enum Root {
 pub enum Upper {
     /// Nowhere: the root cannot be written, and every mount point must exist in the layers.
     None,
-    /// In two empty directories of one host file system. They are given to the container's root; the overlay is
-    /// `volatile`, so after a crash of the host they must be thrown away.
+    /// In two directories of one host file system. `upper` is given to the container's root. The overlay is
+    /// `volatile`: `work` serves one container only, and after a crash of the host both must be thrown away.
     Dirs {
         /// The changes.
         upper: PathBuf,
