@@ -88,18 +88,3 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
-
-/// Bytes of the files below `path`, links not followed.
-#[must_use]
-pub(crate) fn usage(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = fs::read_dir(path) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => usage(&entry.path()),
-            Ok(meta) => meta.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
-}

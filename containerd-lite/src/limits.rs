@@ -72,8 +72,9 @@ pub const STOP_ALL_WAIT: Duration = Duration::from_secs(90);
 /// How often layers, logs and volumes that nobody needs are looked for.
 pub const COLLECT_PERIOD: Duration = Duration::from_secs(60);
 
-/// Messages that wait for the supervisor; senders wait when it is full.
-pub const INBOX: usize = 1_024;
+/// Messages that wait for the supervisor, and orders for the registrar: a few per job, so that neither ever waits for
+/// the other while the other waits for it.
+pub const INBOX: usize = JOBS_MAX * 8;
 
 /// One file of a job's log; the oldest of [`LOG_SEGMENTS`] is removed when another begins.
 pub const LOG_SEGMENT_BYTES: u64 = 1 << 20;

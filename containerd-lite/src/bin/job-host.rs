@@ -1,15 +1,57 @@
-//! The smallest binary that a host agent can work with: the init stage of jobs and their shims. The tests of this crate
-//! run with it, because a test harness has threads before its first test.
+//! The smallest binary that a host agent can work with: the init stage of jobs, their shims, and an agent without a
+//! network over a store that is already there. The tests of this crate run with it, because a test harness has threads
+//! before its first test, and because an agent has to be killed.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use containerd_lite::{Agent, Options};
+use os::signal::Shutdown;
+use types::HostId;
 
 fn main() -> ExitCode {
     runtime::init_stage();
     os::log::init(log::LevelFilter::Info);
-    let mut args = std::env::args_os().skip(1);
-    match (args.next(), args.next()) {
-        (Some(role), Some(dir)) if role == "shim" => containerd_lite::shim::main(&PathBuf::from(dir)),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["shim", dir] => containerd_lite::shim::main(&PathBuf::from(dir)),
+        ["agent", dir, store, cgroup_root] => agent(Path::new(dir), Path::new(store), cgroup_root),
         _ => ExitCode::FAILURE,
+    }
+}
+
+fn agent(dir: &Path, store: &Path, cgroup_root: &str) -> ExitCode {
+    let shutdown = Shutdown::new();
+    let started = shutdown.on_signals().is_ok();
+    let options = Options {
+        host: HostId::parse("h").expect("a literal that obeys the rule"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        zone: String::new(),
+        tags: BTreeMap::new(),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        data_dir: dir.join("data"),
+        run_dir: dir.join("run"),
+        cgroup_root: cgroup_root.to_owned(),
+        binary: std::env::current_exe().unwrap_or_default(),
+        net: None,
+        store: api::store::StoreClient::new(store),
+        shutdown: shutdown.clone(),
+        operator_env: BTreeMap::new(),
+        operator_home: dir.to_path_buf(),
+    };
+    let served = Agent::start(options).and_then(|agent| Ok(agent.serve()?));
+    match served {
+        Ok(listening) if started => {
+            shutdown.wait();
+            listening.finish();
+            ExitCode::SUCCESS
+        }
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            log::error!(error:% = os::text::chain(&error); "agent not started");
+            ExitCode::FAILURE
+        }
     }
 }

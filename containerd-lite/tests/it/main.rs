@@ -2,4 +2,6 @@
 
 mod bench;
 mod job;
+mod root_agent;
 mod root_shim;
+mod store;
