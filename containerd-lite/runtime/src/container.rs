@@ -70,7 +70,7 @@ pub struct Target {
 }
 
 /// A container that is set up and in which nothing of its spec has run. Dropping it kills it and leaves its empty
-/// control group; [`Created::delete`] leaves nothing.
+/// control group and an entry in the process table; [`Created::delete`] leaves nothing.
 #[derive(Debug)]
 pub struct Created {
     held: Held,

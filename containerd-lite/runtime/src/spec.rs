@@ -246,7 +246,7 @@ pub struct Capabilities {
 /// System call filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seccomp {
-    /// The allow-list of [`crate::seccomp`].
+    /// An allow-list in the manner of Docker's.
     Default,
     /// None.
     Unconfined,
