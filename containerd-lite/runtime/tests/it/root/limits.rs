@@ -1,10 +1,11 @@
 //! Limits that hold and are told.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use runtime::cgroup::{CpuQuota, Limits};
-use runtime::{Exit, Resource, Rlimit};
+use runtime::{Exit, Mount, MountFlags, MountKind, Resource, Rlimit};
 use testkit::root::granted;
 use testkit::wait_until;
 
@@ -28,6 +29,23 @@ fn root_memory_limit_kills_and_tells() {
     assert_eq!(stats.oom_kills, Some(1));
     assert!(stats.memory_peak_bytes.unwrap() <= 16 << 20, "{stats:?}");
     job.finish();
+}
+
+#[test]
+fn root_program_can_read_its_own_limit() {
+    if !granted("root_program_can_read_its_own_limit") {
+        return;
+    }
+    let bed = Bed::new("rt-view");
+    let script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; \
+        (echo 1 > /sys/fs/cgroup/memory/memory.limit_in_bytes) 2>/dev/null && echo wrote; \
+        (echo 1 > /sys/fs/cgroup/memory.max) 2>/dev/null && echo wrote; grep -c slipway /proc/self/cgroup";
+    let mut spec = bed.spec(script);
+    spec.cgroup = Some(bed.group(Limits { memory_bytes: Some(16 << 20), ..Limits::default() }));
+    let flags = MountFlags { read_only: true, nosuid: true, nodev: true, noexec: true };
+    spec.mounts.push(Mount { target: PathBuf::from("/sys/fs/cgroup"), kind: MountKind::Cgroup, flags });
+    // The group's name on the host is not told: the namespace begins at the group itself.
+    assert_eq!(bed.run(&spec).1, format!("{}\n0\n", 16 << 20));
 }
 
 #[test]
