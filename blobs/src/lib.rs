@@ -18,6 +18,5 @@ mod limits;
 mod serve;
 mod store;
 
-pub use limits::BLOB_BYTES_MAX;
-pub use serve::{Options, RunError, run};
+pub use serve::{Limits, Options, RunError, run, run_within};
 pub use store::{OpenStoreError, Store, StoreBlobError};

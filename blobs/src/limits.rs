@@ -1,7 +1,10 @@
 //! Every maximum, with its reason.
 
 /// Largest blob when nothing else is said: slugs are below 1 GiB, stack layers below 2.
-pub const BLOB_BYTES_MAX: u64 = 4 << 30;
+pub(crate) const BLOB_BYTES_MAX: u64 = 4 << 30;
+
+/// What uploads leave free of the disk: the store's log and the jobs' logs are on it too.
+pub(crate) const RESERVE_BYTES: u64 = 512 << 20;
 
 /// Read and hashed at once.
 pub(crate) const BUFFER_BYTES: usize = 256 * 1024;

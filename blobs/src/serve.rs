@@ -9,7 +9,7 @@ use api::{Endpoint, Service};
 use os::signal::Shutdown;
 use types::{ApiError, Code, Digest};
 
-use crate::limits::PAGE_MAX;
+use crate::limits::{BLOB_BYTES_MAX, PAGE_MAX, RESERVE_BYTES};
 use crate::store::{OpenStoreError, Store};
 
 /// What the role is told.
@@ -19,10 +19,20 @@ pub struct Options {
     pub dir: PathBuf,
     /// Where it listens.
     pub socket: PathBuf,
-    /// Bytes of the disk that uploads leave free.
+}
+
+/// What the store takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the disk that uploads leave free, for the rest of the platform.
     pub reserve_bytes: u64,
     /// Largest blob.
     pub blob_bytes_max: u64,
+}
+
+impl Limits {
+    /// What suits a host.
+    pub const STANDARD: Limits = Limits { reserve_bytes: RESERVE_BYTES, blob_bytes_max: BLOB_BYTES_MAX };
 }
 
 /// Why the role ended.
@@ -40,8 +50,16 @@ pub enum RunError {
 ///
 /// # Errors
 /// When the folder or the socket cannot be used.
-pub fn run(options: &Options, shutdown: &Shutdown) -> Result<(), RunError> {
-    let store = Arc::new(Store::open(&options.dir, options.reserve_bytes, options.blob_bytes_max)?);
+pub fn run(options: Options, shutdown: &Shutdown) -> Result<(), RunError> {
+    run_within(options, Limits::STANDARD, shutdown)
+}
+
+/// As [`run`], with other limits.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(options: Options, limits: Limits, shutdown: &Shutdown) -> Result<(), RunError> {
+    let store = Arc::new(Store::open(&options.dir, limits.reserve_bytes, limits.blob_bytes_max)?);
     let service = Service::new(store)
         .raw(&blobs::PUT, put)
         .raw(&blobs::GET, get)

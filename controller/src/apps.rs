@@ -113,7 +113,7 @@ fn check(new: &NewApp) -> Result<(), ApiError> {
 /// What makes an app a part of the platform is not for the API to set or to take away.
 fn refuse_system_meta(meta: Option<&Map>, app: Option<&App>) -> Result<(), ApiError> {
     let Some(meta) = meta else { return Ok(()) };
-    for key in [types::app::META_SYSTEM_APP, crate::META_CRITICAL] {
+    for key in [types::app::META_SYSTEM_APP, crate::META_CRITICAL, crate::system::META_INSTALLED] {
         let now = app.and_then(|app| app.meta.get(key));
         if meta.get(key) != now {
             return Err(ApiError::invalid(&format!("meta.{key}"), "is set by the platform alone"));

@@ -16,16 +16,12 @@ use crate::{deployer, garbage, serve};
 /// What the role is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the platform's sockets are.
+    /// Where the platform's sockets are: the store's, the host's, and our own.
     pub run_dir: PathBuf,
-    /// The store's socket.
-    pub store: PathBuf,
     /// The job this is.
     pub job: JobId,
     /// The domain under which apps get their default routes.
     pub domain: String,
-    /// The version that the status tells.
-    pub version: String,
 }
 
 /// Why the role ended.
@@ -54,18 +50,19 @@ pub enum RunError {
 ///
 /// # Errors
 /// See [`RunError`].
-pub fn run(options: &Options, shutdown: &Shutdown) -> Result<(), RunError> {
+pub fn run(options: Options, shutdown: &Shutdown) -> Result<(), RunError> {
     let domain = controller_core::validate::domain(&options.domain)
         .map_err(|source| RunError::Domain { domain: options.domain.clone(), source })?;
-    let store = StoreClient::new(&options.store);
+    let store = StoreClient::new(&api::paths::store_socket(&options.run_dir));
+    let socket = api::paths::service_socket(&options.run_dir, api::controller::SERVICE, &options.job);
     let controller = Arc::new(Controller {
         writer: Arc::new(Writer::new(store.clone())),
         hub: Arc::new(Hub::default()),
         store,
-        run_dir: options.run_dir.clone(),
+        run_dir: options.run_dir,
         domain,
-        job: options.job.clone(),
-        version: options.version.clone(),
+        job: options.job,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         shutdown: shutdown.clone(),
     });
     let follower = Arc::clone(&controller);
@@ -73,7 +70,6 @@ pub fn run(options: &Options, shutdown: &Shutdown) -> Result<(), RunError> {
         .map_err(RunError::Thread)?;
     let collector = Arc::clone(&controller);
     os::thread::spawn("garbage", move || garbage::run(&collector)).map_err(RunError::Thread)?;
-    let socket = api::paths::service_socket(&options.run_dir, api::controller::SERVICE, &options.job);
     let listening = serve::service(Arc::clone(&controller)).listen(&socket, shutdown)?;
     log::info!(socket:% = socket.display(), domain:% = controller.domain; "controller serves");
     let ended = deployer::run(&controller);

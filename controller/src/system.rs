@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use api::objects::{APP_NAMES, APP_RELEASES, APPS, ARTIFACTS, FORMATIONS, RELEASES};
 use api::store::StoreClient;
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
 use types::app::{App, Artifact, ArtifactKind, META_SYSTEM_APP, Map, ProcessSpec, Release, Strategy};
 use types::cell::FormationSpec;
 use types::{ApiError, AppId, AppName, ArtifactId, Digest, ProcessType, ReleaseId};
@@ -13,6 +15,9 @@ use crate::{formations, releases, template};
 
 /// The metadata key of an app that must not be scaled to zero.
 pub const META_CRITICAL: &str = "slipway-system-critical";
+
+/// The metadata key that remembers what was last installed, so that what operators changed since stays.
+pub(crate) const META_INSTALLED: &str = "slipway-system-installed";
 
 /// An app of the platform as the bootstrap wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +52,9 @@ pub struct InstallError {
 
 /// Make a system app, or bring an existing one up to date, in one transaction. Doing it again changes nothing.
 ///
-/// An app whose layers, environment or process types are others gets a new release, and its formation moves to
-/// it at once with the counts that it has; the scheduler replaces the jobs. Gives what the scheduler is asked for.
+/// When layers, environment or process types are others than at the last time, the app gets a new release, and
+/// its formation moves to it at once with the counts that it has; the scheduler replaces the jobs. Counts and
+/// variables that operators have set stay. Gives what the scheduler is asked for.
 ///
 /// # Errors
 /// When the store does not take it, or a user's app has the name.
@@ -81,17 +87,23 @@ fn install(store: &StoreClient, wanted: &SystemApp) -> Result<(Change, Formation
         Some(release) => FORMATIONS.get(store, &[app.id.as_str(), release.id.as_str()])?.map(|row| row.value.processes),
         None => None,
     };
-    if let Some(release) = current.as_ref().filter(|release| same(release, &artifacts, wanted)) {
+    let mark = fingerprint(wanted);
+    let same = app.meta.get(META_INSTALLED) == Some(&mark);
+    if let Some(release) = current.as_ref().filter(|_| same) {
         let counts = counts.unwrap_or_default();
         return Ok((Change::new(), template::formation(&app, release, &artifacts, &counts)));
     }
-    let (release, artifact) = new_release(store, &app, wanted)?;
+    let (mut release, artifact) = new_release(store, &app, wanted)?;
+    for (name, value) in current.iter().flat_map(|release| &release.env) {
+        release.env.entry(name.clone()).or_insert_with(|| value.clone());
+    }
     let counts = counts.unwrap_or_else(|| wanted.counts.clone());
     if let Some(old) = &current {
         change = change.with(|txn| formations::remove(txn, &app, old.id.as_str()));
     }
     app.release = Some(release.id.clone());
     app.strategy = wanted.strategy;
+    app.meta.insert(META_INSTALLED.to_owned(), mark);
     app.updated_at = Some(now_text());
     let artifacts = [artifact];
     change = change
@@ -104,9 +116,10 @@ fn install(store: &StoreClient, wanted: &SystemApp) -> Result<(Change, Formation
     Ok((change, template::formation(&app, &release, &artifacts, &counts)))
 }
 
-fn same(release: &Release, artifacts: &[Artifact], wanted: &SystemApp) -> bool {
-    let layers = artifacts.iter().flat_map(|artifact| &artifact.layers);
-    release.env == wanted.env && release.processes == wanted.processes && layers.eq(wanted.layers.iter())
+/// Names what is installed, without the counts.
+fn fingerprint(wanted: &SystemApp) -> String {
+    let parts = (json(&wanted.layers), json(&wanted.env), json(&wanted.processes));
+    HEXLOWER.encode(&Sha256::digest(format!("{parts:?}").as_bytes()))
 }
 
 fn new_app(wanted: &SystemApp) -> App {

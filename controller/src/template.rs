@@ -100,7 +100,8 @@ pub(crate) fn once(
 
 /// A job that runs once on artifacts of its own, with nothing of a release: how builds run.
 pub(crate) fn on_artifacts(app: &App, artifacts: &[Artifact], new: &NewJob, process_type: ProcessType) -> JobSpec {
-    let user = if new.uid == 0 { APP_UID } else { new.uid };
+    // 0 is root of the job's own user namespace: builds own their folders first, then drop it.
+    let user = new.uid;
     JobSpec {
         app: app.id.clone(),
         app_name: app.name.clone(),
@@ -206,8 +207,13 @@ pub(crate) fn service_name(app: &App, process_type: &str) -> Option<ServiceName>
 
 fn service(app: &App, process_type: &ProcessType, spec: &ProcessSpec) -> Option<ServiceSpec> {
     let web = is_web(process_type) && !is_system(app);
-    let named = spec.service.clone();
-    let name = if web { named.or_else(|| service_name(app, process_type.as_str())) } else { named }?;
+    // A role of the platform that listens on a port is a service of its own name.
+    let usual = match (web, is_system(app) && !spec.ports.is_empty()) {
+        (true, _) => service_name(app, process_type.as_str()),
+        (false, true) => ServiceName::parse(app.name.as_str()).ok(),
+        (false, false) => None,
+    };
+    let name = spec.service.clone().or(usual)?;
     let port = spec.ports.first();
     let check = port.and_then(|port| port.check.clone());
     let check = if web { check.or_else(|| Some(HealthCheck::new(CheckKind::Tcp))) } else { check };

@@ -10,7 +10,7 @@ use os::signal::Shutdown;
 use stdx::Rng;
 use types::Digest;
 
-use crate::{digest_of, options, socket_of, wait_for_socket};
+use crate::{LIMITS, digest_of, options, socket_of, wait_for_socket};
 
 const DIR: &str = "BLOBS_TEST_DIR";
 
@@ -18,7 +18,7 @@ const DIR: &str = "BLOBS_TEST_DIR";
 #[test]
 fn serve_for_the_crash_test() {
     let Ok(dir) = std::env::var(DIR) else { return };
-    blobs::run(&options(Path::new(&dir)), &Shutdown::new()).unwrap();
+    blobs::run_within(options(Path::new(&dir)), LIMITS, &Shutdown::new()).unwrap();
 }
 
 fn start(dir: &Path) -> Child {

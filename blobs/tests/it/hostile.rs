@@ -19,7 +19,7 @@ fn ask(running: &Running, bytes: &[u8]) -> String {
 
 #[test]
 fn paths_that_are_no_digest_are_refused() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let long = "a".repeat(65);
     for path in ["../../etc/passwd", "%2e%2e%2fetc%2fpasswd", "ABCDEF", "", ".", "%00", &long, "a/b"] {
         for method in ["PUT", "GET", "HEAD", "DELETE"] {
@@ -37,7 +37,7 @@ fn paths_that_are_no_digest_are_refused() {
 
 #[test]
 fn upload_that_breaks_off_leaves_nothing() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let digest = digest_of(b"whole content");
     for body in [
         "Content-Length: 13\r\n\r\nwhole",
@@ -54,7 +54,7 @@ fn upload_that_breaks_off_leaves_nothing() {
 
 #[test]
 fn announced_length_over_the_limit_is_refused_unread() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let digest = digest_of(b"x");
     let reply = ask(
         &running,
@@ -65,7 +65,7 @@ fn announced_length_over_the_limit_is_refused_unread() {
 
 #[test]
 fn head_says_the_length_and_sends_no_body() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let digest = digest_of(b"12345");
     running.client.put(&digest, &mut b"12345".as_slice()).unwrap();
     let reply = ask(&running, format!("HEAD /blobs/{digest} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
@@ -75,7 +75,7 @@ fn head_says_the_length_and_sends_no_body() {
 
 #[test]
 fn same_blob_by_many_at_once_is_one_blob() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let content = vec![9; 300_000];
     let digest = digest_of(&content);
     std::thread::scope(|scope| {

@@ -32,21 +32,24 @@ pub(crate) fn socket_of(dir: &Path) -> PathBuf {
 }
 
 pub(crate) fn options(dir: &Path) -> blobs::Options {
-    blobs::Options { dir: dir.join("blobs"), socket: socket_of(dir), reserve_bytes: 0, blob_bytes_max: 4 << 20 }
+    blobs::Options { dir: dir.join("blobs"), socket: socket_of(dir) }
 }
+
+pub(crate) const LIMITS: blobs::Limits = blobs::Limits { reserve_bytes: 0, blob_bytes_max: 4 << 20 };
 
 pub(crate) fn wait_for_socket(socket: &Path) {
     testkit::wait_until("the socket", Duration::from_secs(20), || std::os::unix::net::UnixStream::connect(socket).ok());
 }
 
 impl Running {
-    pub(crate) fn start(change: impl FnOnce(&mut blobs::Options)) -> Running {
+    pub(crate) fn start(change: impl FnOnce(&mut blobs::Options, &mut blobs::Limits)) -> Running {
         let dir = TempDir::new("blobs");
         let mut options = options(dir.path());
-        change(&mut options);
+        let mut limits = LIMITS;
+        change(&mut options, &mut limits);
         let shutdown = Shutdown::new();
         let (socket, asked) = (options.socket.clone(), shutdown.clone());
-        let thread = os::thread::spawn("blobs", move || blobs::run(&options, &asked).unwrap()).unwrap();
+        let thread = os::thread::spawn("blobs", move || blobs::run_within(options, limits, &asked).unwrap()).unwrap();
         wait_for_socket(&socket);
         Running { client: BlobClient::socket(&socket), dir, shutdown, thread: Some(thread) }
     }

@@ -8,7 +8,7 @@ use crate::{Running, digest_of};
 
 #[test]
 fn put_get_stat_list_delete_round_trip() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let contents: Vec<Vec<u8>> = (0..5u32).map(|n| vec![u8::try_from(n).unwrap(); 100_000 * n as usize]).collect();
     for content in &contents {
         let digest = digest_of(content);
@@ -33,7 +33,7 @@ fn put_get_stat_list_delete_round_trip() {
 
 #[test]
 fn put_twice_is_one_blob_and_makes_it_young() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let digest = digest_of(b"twice");
     let first = running.client.put(&digest, &mut b"twice".as_slice()).unwrap();
     let again = running.client.put(&digest, &mut b"other content, not read".as_slice()).unwrap();
@@ -44,7 +44,7 @@ fn put_twice_is_one_blob_and_makes_it_young() {
 
 #[test]
 fn put_other_content_is_refused_and_leaves_nothing() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let digest = digest_of(b"right");
     let error = running.client.put(&digest, &mut b"wrong".as_slice()).unwrap_err();
     assert_eq!(error.code(), Some(Code::Validation), "{error}");
@@ -54,7 +54,7 @@ fn put_other_content_is_refused_and_leaves_nothing() {
 
 #[test]
 fn put_over_the_limit_is_refused_before_the_disk_fills() {
-    let running = Running::start(|options| options.blob_bytes_max = 8 << 20);
+    let running = Running::start(|_, limits| limits.blob_bytes_max = 8 << 20);
     let digest = digest_of(b"endless");
     let error = running.client.put(&digest, &mut std::io::repeat(7).take(1 << 30)).unwrap_err();
     assert_eq!(error.code(), Some(Code::OverLimit), "{error}");
@@ -63,10 +63,10 @@ fn put_over_the_limit_is_refused_before_the_disk_fills() {
 
 #[test]
 fn put_without_room_has_its_own_code_and_reads_go_on() {
-    let running = Running::start(|_| {});
+    let running = Running::start(|_, _| {});
     let digest = digest_of(b"kept");
     running.client.put(&digest, &mut b"kept".as_slice()).unwrap();
-    let full = Running::start(|options| options.reserve_bytes = u64::MAX);
+    let full = Running::start(|_, limits| limits.reserve_bytes = u64::MAX);
     let error = full.client.put(&digest, &mut b"kept".as_slice()).unwrap_err();
     assert_eq!(error.code(), Some(Code::DiskFull), "{error}");
     let message = error.to_string();
@@ -81,9 +81,9 @@ fn root_disk_full_in_the_middle_of_an_upload_is_told_and_cleaned() {
     }
     let small = Tmpfs::mount();
     let dir = small.dir.path().join("blobs");
-    let running = Running::start(|options| {
+    let running = Running::start(|options, limits| {
         options.dir = dir.clone();
-        options.blob_bytes_max = 1 << 30;
+        limits.blob_bytes_max = 1 << 30;
     });
     let kept = digest_of(b"kept");
     running.client.put(&kept, &mut b"kept".as_slice()).unwrap();

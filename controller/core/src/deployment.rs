@@ -18,7 +18,7 @@ use types::job::DownReason;
 use types::{JobId, ProcessType};
 
 use crate::barrier::Pace;
-use crate::limits::{CRASHES_MAX, ROLLBACK_STEP};
+use crate::limits::{CRASHES_MAX, ROLLBACK_STEP, START_SLACK};
 
 pub use reason::{Reason, Waiting};
 pub use roll::{Plan, plan, plan_back};
@@ -287,9 +287,9 @@ impl Deployer {
     fn crashed(&self, failures: &[Failure]) -> Option<Reason> {
         let last = failures.last()?;
         // A job that had its whole start time and never answered will not answer the next time either.
-        let hopeless = failures
-            .iter()
-            .find(|f| matches!(f.reason, DownReason::Failed { .. }) && f.lived >= self.order.start_timeout);
+        let hopeless = failures.iter().find(|f| {
+            matches!(f.reason, DownReason::Failed { .. }) && f.lived + START_SLACK >= self.order.start_timeout
+        });
         let count = u32::try_from(failures.len()).unwrap_or(u32::MAX);
         let failure = match hopeless {
             Some(failure) => failure,

@@ -66,6 +66,9 @@ pub const DEPLOY_TIMEOUT_SECS_MAX: u32 = 86_400;
 /// A deployment goes back when the jobs of the new release have ended unasked this often.
 pub const CRASHES_MAX: u32 = 3;
 
+/// A host counts a job's start time from a little later than the record of its start says.
+pub const START_SLACK: Duration = Duration::from_secs(2);
+
 /// How long going back waits for the old jobs before it ends all the same: they run or the scheduler brings them.
 pub const ROLLBACK_STEP: Duration = Duration::from_secs(30);
 

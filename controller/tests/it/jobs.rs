@@ -110,7 +110,7 @@ fn build_runs_on_artifacts_of_its_own() {
     let (stream, _) = world.client.upgrade(&endpoints::JOB_ATTACH, &["blog"], &[], PROTOCOL, &job).unwrap();
     let (claims, _) = api::cell::CLAIMS.list(&world.store, &[]).unwrap();
     let spec = &claims[0].value.spec;
-    assert_eq!((spec.process_type.as_str(), spec.release.as_ref(), spec.uid), ("build", None, 1000));
+    assert_eq!((spec.process_type.as_str(), spec.release.as_ref(), spec.uid), ("build", None, 0));
     assert!(!spec.env.contains_key("SECRET") && spec.layers.len() == 2);
     drop(stream);
     let sockets = NewJob { platform: types::job::PlatformAccess::Sockets, ..job };

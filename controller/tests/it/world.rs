@@ -68,14 +68,12 @@ impl World {
     pub(crate) fn controller(&mut self, job: &str) -> usize {
         let options = controller::Options {
             run_dir: self.dir.path().into(),
-            store: api::paths::store_socket(self.dir.path()),
             job: job.parse().unwrap(),
             domain: "example.org".into(),
-            version: "1.2.3".into(),
         };
         let shutdown = Shutdown::new();
         let stop = shutdown.clone();
-        let role = os::thread::spawn("controller", move || controller::run(&options, &stop).unwrap()).unwrap();
+        let role = os::thread::spawn("controller", move || controller::run(options, &stop).unwrap()).unwrap();
         self.controllers.push((shutdown, role));
         wait_until("the controller answers", LIMIT, || self.client.call(&endpoints::STATUS, &[], &()).ok());
         self.controllers.len() - 1
