@@ -1,1 +1,73 @@
-fn main() {}
+//! The one binary: the command line, the host's daemon, and every role of the platform.
+//!
+//! This file alone ends the process.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+mod bootstrap;
+mod cli;
+mod config;
+mod role;
+mod term;
+
+/// How a command ended. `run` ends with its job's own code instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// It did what was asked.
+    Success = 0,
+    /// It failed, and said why.
+    Failure = 1,
+    /// It was asked wrongly. clap uses the same code.
+    Usage = 2,
+    /// What it was asked about does not exist.
+    NotFound = 3,
+    /// The platform is not there, or not ready.
+    Unavailable = 4,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // Stages that the runtime starts by itself: before any thread, any flag and any log.
+    if let Some(code) = role::hidden_stage(&args) {
+        return code;
+    }
+    match cli::run(args) {
+        Ok(code) => code,
+        Err(error) => report(&error).into(),
+    }
+}
+
+/// Print the failure once, with everything that led to it and what to do.
+fn report(error: &anyhow::Error) -> Exit {
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<types::ApiError>());
+    let call = error.chain().find_map(|cause| cause.downcast_ref::<api::CallError>());
+    match (refusal, call) {
+        (Some(refusal), _) => {
+            term::fail(&format!("{error:#} ({})", refusal.code), refusal.hint.as_deref());
+            match refusal.code {
+                types::Code::NotFound => Exit::NotFound,
+                types::Code::Unavailable | types::Code::StoreUnavailable => Exit::Unavailable,
+                types::Code::Validation => Exit::Usage,
+                _ => Exit::Failure,
+            }
+        }
+        (None, Some(api::CallError::Connect { .. })) => {
+            term::fail(
+                &format!("{error:#}"),
+                Some("is the host running? `slipway host status` tells, `slipway host start` starts it"),
+            );
+            Exit::Unavailable
+        }
+        _ => {
+            term::fail(&format!("{error:#}"), None);
+            Exit::Failure
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

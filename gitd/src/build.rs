@@ -196,7 +196,6 @@ fn start_job(receiver: &Receiver, session: &Session, layers: Vec<Digest>) -> Res
         env: settings.env,
         process_type: "build".to_owned(),
         artifacts: vec![artifact.id.to_string()],
-        uid: stack::APP_UID,
         volumes: vec![VolumeMount { volume: cache, path: stack::CACHE_DIR.to_owned() }],
         files: settings.files,
         platform: PlatformAccess::Binary,

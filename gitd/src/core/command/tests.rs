@@ -41,7 +41,7 @@ fn fuzz_command_gives_an_app_name_or_a_refusal() {
             match rng.index(3) {
                 0 if !bytes.is_empty() => drop(bytes.remove(at)),
                 1 => bytes.insert(at.min(bytes.len()), u8::try_from(rng.below(256)).unwrap()),
-                _ if !bytes.is_empty() => bytes[at] = b"'\"/.;$`| \n\0ag-"[rng.index(15)],
+                _ if !bytes.is_empty() => bytes[at] = b"'\"/.;$`| \n\0ag-"[rng.index(14)],
                 _ => {}
             }
         }

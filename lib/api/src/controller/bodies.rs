@@ -244,7 +244,7 @@ pub struct NewJob {
     /// Run on these artifacts instead of a release's, with none of its environment: how builds run.
     #[serde(deserialize_with = "or_null")]
     pub artifacts: Vec<String>,
-    /// The user and group in the job; those of apps when 0 or not given.
+    /// The user and group in the job when it runs on artifacts of its own; 0 is root of its own user namespace.
     pub uid: u32,
     /// Volumes that outlive the job.
     #[serde(deserialize_with = "or_null")]
