@@ -21,6 +21,8 @@ const STATUS: Endpoint<(), Status> = Endpoint::get("/.well-known/status");
 #[derive(Debug, Serialize)]
 struct Status {
     status: &'static str,
+    /// Where clients connect.
+    listen: Vec<String>,
     seen: u64,
     drained: u64,
     requests: u64,
@@ -34,7 +36,8 @@ pub(crate) fn service(engine: &Arc<Engine>) -> Service<Engine> {
             let progress = engine.progress();
             // Before the first listing it would answer every request with 404.
             let status = if progress.seen > 0 { "healthy" } else { "starting" };
-            Ok(Status { status, seen: progress.seen, drained: progress.drained, requests: engine.requests() })
+            let listen = engine.addrs().iter().map(ToString::to_string).collect();
+            Ok(Status { status, listen, seen: progress.seen, drained: progress.drained, requests: engine.requests() })
         })
         .raw(&METRICS, |engine, _, exchange| {
             exchange.whole(200, "text/plain; version=0.0.4", engine.metrics().as_bytes());

@@ -3,4 +3,6 @@
 
 mod exchange;
 mod replace;
+mod store;
+mod synced;
 mod toy;
