@@ -21,7 +21,23 @@ fn serve_for_the_crash_test() {
     blobs::run_within(options(Path::new(&dir)), LIMITS, &Shutdown::new()).unwrap();
 }
 
-fn start(dir: &Path) -> Child {
+/// Killed when dropped.
+struct Server(Child);
+
+impl Server {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn start(dir: &Path) -> Server {
     let _ = std::fs::remove_file(socket_of(dir));
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::serve_for_the_crash_test"])
@@ -30,8 +46,9 @@ fn start(dir: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let server = Server(child);
     wait_for_socket(&socket_of(dir));
-    child
+    server
 }
 
 fn content(rng: &mut Rng) -> Vec<u8> {
@@ -68,12 +85,10 @@ fn killed_in_the_middle_keeps_what_was_acknowledged() {
             for (count, blob) in tell.iter().enumerate() {
                 acknowledged.insert(blob.0, blob.1);
                 if count + 1 == enough {
-                    child.kill().unwrap();
+                    child.kill();
                 }
             }
         });
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
     let mut child = start(dir.path());
     let client = BlobClient::socket(&socket_of(dir.path()));
@@ -89,8 +104,7 @@ fn killed_in_the_middle_keeps_what_was_acknowledged() {
     }
     assert_eq!(std::fs::read_dir(dir.path().join("blobs/uploads")).unwrap().count(), 0);
     assert!(acknowledged.len() >= 8);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill();
     testkit::wait_until("the socket to be dead", Duration::from_secs(5), || {
         std::os::unix::net::UnixStream::connect(socket_of(dir.path())).err()
     });

@@ -1,10 +1,12 @@
 //! Controllers that go away in the middle.
 
 use api::controller::{self as endpoints, NewApp};
+use os::signal::Shutdown;
+use stdx::Rng;
 use testkit::wait_until;
 use types::app::{DeploymentStatus, Strategy};
 
-use crate::world::{LIMIT, World};
+use crate::world::{KILL_DIR, KILL_JOB, LIMIT, World};
 
 #[test]
 fn deployment_is_gone_on_with_by_whoever_comes_next() {
@@ -65,4 +67,56 @@ fn two_controllers_share_the_work_and_one_leads() {
     assert_eq!(other.as_str(), names[1 - number]);
     let next = world.release("blog", &["web"], &[]);
     assert_eq!(world.ended(&world.deploy("blog", &next).unwrap()).status, DeploymentStatus::Complete);
+}
+
+/// Not a test of its own: what the test below starts as another process and kills.
+#[test]
+fn serve_for_the_kill_test() {
+    let (Ok(dir), Ok(job)) = (std::env::var(KILL_DIR), std::env::var(KILL_JOB)) else { return };
+    let options = controller::Options { run_dir: dir.into(), job: job.parse().unwrap(), domain: "example.org".into() };
+    controller::run(options, &Shutdown::new()).unwrap();
+}
+
+#[test]
+fn deployments_end_well_however_often_the_controller_is_killed() {
+    let world = World::without_controller();
+    let job = "h1-22222222-k0";
+    let mut child = world.process(job);
+    let mut rng = Rng::new(5);
+    world.app("blog");
+    let mut current = world.release("blog", &["web", "worker"], &[]);
+    world.ended(&world.deploy("blog", &current).unwrap());
+    world.scale("blog", &current, &[("web", 4), ("worker", 2)]);
+    world.wait_up("blog", &current, 6);
+    let strategies = [Strategy::OneByOne, Strategy::InBatches, Strategy::OneDownOneUp, Strategy::AllAtOnce];
+    for (round, strategy) in strategies.iter().cycle().take(12).enumerate() {
+        let change = NewApp { strategy: Some(*strategy), ..NewApp::default() };
+        world.client.call(&endpoints::APP_UPDATE, &["blog"], &change).unwrap();
+        // Every third release is a bad one, so that going back is killed too.
+        let bad = round % 3 == 2;
+        let behave = if bad { "crash" } else { "up" };
+        let next = world.release("blog", &["web", "worker"], &[("BEHAVE", behave)]);
+        let deployment = world.deploy("blog", &next).unwrap();
+        for _ in 0..1 + rng.below(3) {
+            // So many changes of the store later, or at the end: between any two of the deployer's steps.
+            let enough = world.store.list("none/").unwrap().revision + rng.below(14);
+            wait_until("the moment of the kill", LIMIT, || {
+                let ended = world.client.call(&endpoints::DEPLOYMENT, &[deployment.id.as_str()], &()).ok()?;
+                let due = world.store.list("none/").unwrap().revision >= enough;
+                (due || ended.status.is_final()).then_some(())
+            });
+            drop(child);
+            child = world.process(job);
+        }
+        let ended = world.ended(&deployment);
+        if bad {
+            assert_eq!(ended.status, DeploymentStatus::Failed, "round {round}");
+            assert!(ended.error.unwrap().contains("exited with code 3"));
+        } else {
+            assert_eq!(ended.status, DeploymentStatus::Complete, "round {round}: {:?}", ended.error);
+            current = next;
+        }
+        world.wait_up("blog", &current, 6);
+    }
+    drop(child);
 }

@@ -15,6 +15,10 @@ use types::{ApiError, Digest};
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
+/// Where and as which job [`World::process`] runs.
+pub(crate) const KILL_DIR: &str = "CONTROLLER_TEST_DIR";
+pub(crate) const KILL_JOB: &str = "CONTROLLER_TEST_JOB";
+
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) store: StoreClient,
@@ -62,6 +66,20 @@ impl World {
             scheduler: Some(scheduler),
             controllers: Vec::new(),
         }
+    }
+
+    /// Start a controller as a process of its own, which can be killed.
+    pub(crate) fn process(&self, job: &str) -> Process {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "restarts::serve_for_the_kill_test"])
+            .env(KILL_DIR, self.dir.path())
+            .env(KILL_JOB, job)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the controller answers", LIMIT, || self.client.call(&endpoints::STATUS, &[], &()).ok());
+        Process { child }
     }
 
     /// Start a controller; its number is for [`World::stop`].
@@ -144,6 +162,18 @@ impl World {
         let processes = counts.iter().map(|(one, count)| (one.parse().unwrap(), *count)).collect();
         let new = NewFormation { processes };
         self.client.call(&endpoints::FORMATION_SET, &[app, release.id.as_str()], &new).map(drop)
+    }
+}
+
+/// A controller as a process; killed when dropped.
+pub(crate) struct Process {
+    child: std::process::Child,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
