@@ -156,3 +156,6 @@ fn remove_slugs(controller: &Controller) -> Result<(), ApiError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
