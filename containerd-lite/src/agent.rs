@@ -163,7 +163,7 @@ impl Agent {
     pub fn start(options: Options) -> Result<Agent, AgentError> {
         let tools = tools(&options)?;
         let (sender, inbox) = sync_channel(limits::INBOX);
-        let record = host_record(&options);
+        let record = host_record(&options)?;
         let (lease_end, lease) = enter(&options, &record)?;
         let health = sender.clone();
         let discovering = discovery::Agent::start(
@@ -266,11 +266,15 @@ fn tools(options: &Options) -> Result<Tools, AgentError> {
     })
 }
 
-fn host_record(options: &Options) -> Host {
+/// What the cell is told of this host. Whether it takes jobs is the operator's word, which a restart keeps.
+fn host_record(options: &Options) -> Result<Host, AgentError> {
+    let failed = |source| AgentError::Enter { host: options.host.clone(), source };
+    let known = HOSTS.get(&options.store, &[options.host.as_str()]).map_err(failed)?;
+    let drains = known.is_some_and(|row| row.value.state == HostState::Draining);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-    Host {
+    Ok(Host {
         id: options.host.clone(),
-        state: HostState::Up,
+        state: if drains { HostState::Draining } else { HostState::Up },
         capacity: Capacity {
             memory_bytes: memory_bytes().unwrap_or(limits::TENANT_MEMORY_BYTES),
             cpu_milli: cores * 1_000,
@@ -281,7 +285,7 @@ fn host_record(options: &Options) -> Host {
         address: options.address.to_string(),
         version: options.version.clone(),
         started_ms: os::clock::wall().unix_millis(),
-    }
+    })
 }
 
 fn memory_bytes() -> Option<u64> {

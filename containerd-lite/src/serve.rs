@@ -57,7 +57,7 @@ pub(crate) fn service(agent: &Agent) -> Service<Agent> {
         .on(&endpoints::STATUS, |agent, _, ()| status(agent))
         .on(&endpoints::JOBS, |agent, call, ()| jobs(agent, call))
         .on(&endpoints::JOB, |agent, call, ()| Ok(host_job(agent, find(agent, call.param(0))?)))
-        .on(&endpoints::SIGNAL, |agent, call, body| signal(agent, call, body))
+        .on(&endpoints::SIGNAL, signal)
         .raw(&endpoints::ATTACH, attach)
         .raw(&endpoints::EXEC, exec)
         .lines(&endpoints::JOB_LOG, |agent, call, (), out| log::of_job(agent, call, out))

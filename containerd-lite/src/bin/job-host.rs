@@ -1,5 +1,5 @@
-//! The smallest binary that a host agent can work with: the init stage of jobs, their shims, and an agent without a
-//! network over a store that is already there. The tests of this crate run with it, because a test harness has threads
+//! The smallest binary that a host agent can work with: the init stage of jobs, their shims, and an agent over a
+//! store that is already there, with or without a network. The tests of this crate run with it, because a test harness has threads
 //! before its first test, and because an agent has to be killed.
 
 use std::collections::BTreeMap;
@@ -17,12 +17,31 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["shim", dir] => containerd_lite::shim::main(&PathBuf::from(dir)),
-        ["agent", dir, store, cgroup_root] => agent(Path::new(dir), Path::new(store), cgroup_root),
+        ["agent", dir, store, cgroup_root] => agent(Path::new(dir), Path::new(store), cgroup_root, None),
+        ["agent", dir, store, cgroup_root, "net"] => match network() {
+            Ok(net) => agent(Path::new(dir), Path::new(store), cgroup_root, Some(net)),
+            Err(error) => {
+                log::error!(error:% = os::text::chain(&error); "no network for jobs");
+                ExitCode::FAILURE
+            }
+        },
         _ => ExitCode::FAILURE,
     }
 }
 
-fn agent(dir: &Path, store: &Path, cgroup_root: &str) -> ExitCode {
+/// For a network namespace that has nothing else in it.
+fn network() -> Result<net::Network, net::NetError> {
+    net::Network::open(net::Options {
+        bridge: "jobs0".to_owned(),
+        table: "jobs".to_owned(),
+        subnet: "100.100.9.0/24".parse().expect("a literal subnet"),
+        uplink: None,
+        dns_port: 53,
+        host_ports: Vec::new(),
+    })
+}
+
+fn agent(dir: &Path, store: &Path, cgroup_root: &str, net: Option<net::Network>) -> ExitCode {
     let shutdown = Shutdown::new();
     let started = shutdown.on_signals().is_ok();
     let options = Options {
@@ -35,7 +54,7 @@ fn agent(dir: &Path, store: &Path, cgroup_root: &str) -> ExitCode {
         run_dir: dir.join("run"),
         cgroup_root: cgroup_root.to_owned(),
         binary: std::env::current_exe().unwrap_or_default(),
-        net: None,
+        net,
         store: api::store::StoreClient::new(store),
         shutdown: shutdown.clone(),
         operator_env: BTreeMap::new(),

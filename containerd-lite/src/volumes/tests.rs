@@ -18,7 +18,7 @@ fn volume_is_made_once_kept_and_removed() {
     std::fs::write(path.join("kept"), "x").unwrap();
     assert_eq!(volumes.ensure(&name, 0, 0).unwrap(), path);
     assert!(path.join("kept").exists());
-    assert_eq!(volumes.list().unwrap(), [name.clone()]);
+    assert_eq!(volumes.list().unwrap(), std::slice::from_ref(&name));
     assert!(volumes.remove(&name).unwrap());
     assert!(!volumes.remove(&name).unwrap());
     assert!(volumes.list().unwrap().is_empty());

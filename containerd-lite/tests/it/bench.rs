@@ -8,18 +8,19 @@ use std::time::Duration;
 use types::job::{JobSpec, Lifecycle};
 
 /// How long anything here may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary with the init stage and the shim.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_job-host"))
 }
 
 /// Applets that the jobs of these tests use.
-const APPLETS: &str = "cat sh echo sleep id hostname ls test true false kill dd env seq head stty tty yes nc wc touch";
+const APPLETS: &str =
+    "cat sh echo sleep id hostname ls test true false kill dd env seq head stty tty yes httpd wc touch";
 
 /// Fill `dir` with a root file system of one static program under many names.
-pub fn rootfs(dir: &Path) {
+pub(crate) fn rootfs(dir: &Path) {
     let bin = dir.join("bin");
     fs::create_dir_all(&bin).expect("make the root's bin");
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
@@ -30,7 +31,7 @@ pub fn rootfs(dir: &Path) {
 }
 
 /// A tenant's job that runs a shell script.
-pub fn script(lifecycle: Lifecycle, text: &str) -> JobSpec {
+pub(crate) fn script(lifecycle: Lifecycle, text: &str) -> JobSpec {
     let mut spec: JobSpec = serde_json::from_str(
         r#"{"app":"a","app_name":"blog","process_type":"web","lifecycle":"service","network":"loopback","args":[]}"#,
     )

@@ -18,7 +18,9 @@ use os::signal::Shutdown;
 use sha2::{Digest as _, Sha256};
 use testkit::TempDir;
 use types::host::{Claim, StopOrder};
-use types::job::{DownReason, Isolation, JobSpec, JobState, JobStatus, Lifecycle, ServiceSpec, Stdio};
+use types::job::{
+    CheckKind, DownReason, HealthCheck, Isolation, JobSpec, JobState, JobStatus, Lifecycle, ServiceSpec, Stdio,
+};
 use types::{Digest, HostId, JobId, ServiceName};
 
 use crate::bench::{PATIENCE, binary, rootfs, script};
@@ -31,11 +33,25 @@ struct Bench {
     cgroup_root: String,
     agent: Option<Child>,
     shutdown: Shutdown,
+    place: Place,
+}
+
+/// Which network the agent has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// That of the test, where it makes nothing.
+    HostNetwork,
+    /// One of its own, with a bridge for jobs. It goes with the agent and its jobs.
+    OwnNetwork,
 }
 
 impl Bench {
     /// A store, a blob store that has one layer, and an agent.
     fn start(name: &str) -> Bench {
+        Bench::start_in(name, Place::HostNetwork)
+    }
+
+    fn start_in(name: &str, place: Place) -> Bench {
         let dir = TempDir::new(name);
         let root = dir.path().join("root");
         rootfs(&root);
@@ -47,18 +63,27 @@ impl Bench {
         let shutdown = Shutdown::new();
         serve_blob(&dir.path().join("run/services/blobs/b.sock"), content, &shutdown);
         let cgroup_root = format!("slipway-test-{name}-{}", std::process::id());
-        let mut bench = Bench { dir, store: Store::start(), layer, cgroup_root, agent: None, shutdown };
+        let mut bench = Bench { dir, store: Store::start(), layer, cgroup_root, agent: None, shutdown, place };
         bench.start_agent();
         bench
     }
 
     fn start_agent(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("agent.log"));
-        let child = Command::new(binary())
+        let mut command = match self.place {
+            Place::HostNetwork => Command::new(binary()),
+            Place::OwnNetwork => {
+                let mut command = Command::new("unshare");
+                command.arg("--net").arg("--").arg(binary());
+                command
+            }
+        };
+        let child = command
             .arg("agent")
             .arg(self.dir.path())
             .arg(self.store.socket())
             .arg(&self.cgroup_root)
+            .args((self.place == Place::OwnNetwork).then_some("net"))
             .stdin(StdStdio::null())
             .stderr(log.expect("open the agent's log"))
             .spawn();
@@ -106,7 +131,9 @@ impl Bench {
     }
 
     fn wait_up(&self, job: &JobId) -> JobStatus {
-        self.wait(job, "the job is up", |status| status.state == JobState::Up)
+        let status = self.wait(job, "the job is up", |status| status.state == JobState::Up || status.state.is_down());
+        assert_eq!(status.state, JobState::Up);
+        status
     }
 
     fn wait_down(&self, job: &JobId) -> DownReason {
@@ -403,4 +430,46 @@ fn root_stop_of_the_host_leaves_nothing_and_the_next_start_runs_it_again() {
     let after = bench.wait(&job, "the job runs again", |s| s.state == JobState::Up && s.pid != before.pid);
     assert!(is_running(&after));
     assert!(bench.log(&job).iter().any(|line| line == "bye"), "it was asked to end");
+}
+
+/// A job that answers on `port`.
+fn web(port: u16, text: &str) -> JobSpec {
+    let mut spec = script(Lifecycle::Service, text);
+    spec.network = types::job::NetworkMode::Bridge;
+    let mut check = HealthCheck::new(CheckKind::Tcp);
+    check.interval_ms = 50;
+    check.start_timeout_ms = 3_000;
+    spec.service =
+        Some(ServiceSpec { name: ServiceName::parse("blog-web").expect("a name"), port, check: Some(check) });
+    spec
+}
+
+#[test]
+fn root_service_is_up_when_its_check_passes_at_its_address() {
+    if !testkit::root::granted("root_service_is_up_when_its_check_passes_at_its_address") {
+        return;
+    }
+    let bench = Bench::start_in("agent-web", Place::OwnNetwork);
+    let listen = "cat /etc/hosts /etc/resolv.conf; exec httpd -f -p $PORT";
+    let job = bench.claim("web", web(8080, listen));
+    let address = bench.wait_up(&job).address.expect("an address");
+    let instances = INSTANCES.list(&bench.store.client, &["blog-web"]).expect("list the instances").0;
+    let addresses: Vec<String> = instances.into_iter().map(|row| row.value.address).collect();
+    assert_eq!(addresses, [format!("{address}:8080")]);
+    let log = bench.log(&job).join("\n");
+    assert!(log.contains(&format!("{address}\tweb-web")) && log.contains("nameserver 100.100.9.1"), "{log}");
+    bench.order(&job, StopOrder::Drain);
+    bench.wait_down(&job);
+}
+
+#[test]
+fn root_service_on_the_wrong_port_is_told_so() {
+    if !testkit::root::granted("root_service_on_the_wrong_port_is_told_so") {
+        return;
+    }
+    let bench = Bench::start_in("agent-port", Place::OwnNetwork);
+    let job = bench.claim("wrong", web(8080, "exec httpd -f -p 3000"));
+    let reason = bench.wait_down(&job).to_string();
+    assert!(reason.contains("did not pass its health check"), "{reason}");
+    assert!(reason.contains(":3000 and not on port 8080"), "{reason}");
 }

@@ -35,7 +35,6 @@ struct Shared {
 }
 
 pub(crate) struct Store {
-    shared: Arc<Shared>,
     pub(crate) client: StoreClient,
     pub(crate) shutdown: Shutdown,
     folder: TempDir,
@@ -76,7 +75,7 @@ impl Store {
             })
             .listen(&socket, &shutdown)
             .unwrap();
-        Store { shared, client: StoreClient::new(&socket), shutdown, folder }
+        Store { client: StoreClient::new(&socket), shutdown, folder }
     }
 
     /// Where it listens.
