@@ -245,6 +245,7 @@ fn discover(
     }
     let mut types: BTreeMap<String, String> =
         release.process_types.into_iter().filter(|(name, _)| ProcessType::parse(name).is_ok()).collect();
+    types.retain(|name, _| !declared.as_ref().is_some_and(|declared| declared.contains_key(name)));
     if !types.is_empty() {
         output.detail(&format!("Default types for the buildpack -> {}", names(&types)));
     }

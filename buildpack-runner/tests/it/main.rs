@@ -7,4 +7,5 @@
 mod agent {
     pub mod stack;
 }
+mod job;
 mod root;

@@ -59,8 +59,8 @@ chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' >"$work/packages"
 echo 'app:x:1000:1000:app:/app:/bin/bash' >>"$root/etc/passwd"
 echo 'app:x:1000:' >>"$root/etc/group"
 echo 'app:!:1::::::' >>"$root/etc/shadow"
-mkdir -p "$root/app" "$root/cache" "$root/usr/local/bin"
-chown 1000:1000 "$root/app" "$root/cache"
+mkdir -p "$root/app" "$root/build" "$root/cache" "$root/usr/local/bin"
+chown 1000:1000 "$root/app" "$root/build" "$root/cache"
 # Where the packages came from is this host's matter, and an address may hold a password.
 rm -rf "$root/etc/apt" "$root"/dev/* "$root"/run/* "$root"/tmp/* "$root"/var/cache/* "$root"/var/log/* "$root"/var/lib/apt \
     "$root"/etc/passwd- "$root"/etc/group- "$root"/etc/shadow- "$root"/etc/resolv.conf "$root"/etc/hostname "$root"/etc/machine-id \
