@@ -24,14 +24,18 @@ fn guarded(change: Change, term: u64) -> Change {
     change.with(|txn| txn.if_created(&LEADERS.key(&[LEADER]), term))
 }
 
-/// The app, unless the deployment's reason to be is gone with it.
+/// The app of a deployment that is still as it was when the machine decided. Somebody may have aborted it since,
+/// or deleted the app.
 fn app_of(controller: &Controller, record: &Deployment) -> Result<App, ApiError> {
     let active = ACTIVE_DEPLOYMENTS.get(&controller.store, &[record.app.as_str()])?;
     let app = find_app_by_id(&controller.store, &record.app)?;
-    match (app, active) {
-        (Some(app), Some(active)) if active.value == record.id => Ok(app.value),
-        _ => Err(ApiError::new(Code::Conflict, format!("deployment {} is no longer the active one", record.id))),
+    let (Some(app), true) = (app, active.is_some_and(|active| active.value == record.id)) else {
+        return Err(ApiError::new(Code::Conflict, format!("deployment {} is no longer the active one", record.id)));
+    };
+    if controller.deployment(record.id.as_str())?.value != *record {
+        return Err(ApiError::retryable(Code::Conflict, format!("deployment {} was changed", record.id)));
     }
+    Ok(app.value)
 }
 
 fn releases(record: &Deployment) -> impl Iterator<Item = &str> {
