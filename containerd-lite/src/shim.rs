@@ -441,7 +441,8 @@ impl Shim {
 
     /// Whether the job ended and everyone who was to hear of it has, or had the time to.
     fn is_over(&self) -> bool {
-        let unheard = || self.clients.iter().any(|client| client.backlog() > 0);
+        // Programs that were added to the job ended with it; their clients are to hear of that, too.
+        let unheard = || !self.sessions.is_empty() || self.clients.iter().any(|client| client.backlog() > 0);
         self.linger_until.is_some_and(|until| os::clock::now() >= until || !unheard())
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use api::attach::{Frame, Stream, read_frame, write_frame};
 use api::cell::{CLAIMS, STATUS};
-use api::discovery::INSTANCES;
+use api::discovery::{INSTANCES, InstanceState, OBSERVERS, Observer};
 use api::{Client, Service, host as endpoints};
 use containerd_lite::process;
 use data_encoding::HEXLOWER;
@@ -20,8 +20,9 @@ use testkit::TempDir;
 use types::host::{Claim, StopOrder};
 use types::job::{
     CheckKind, DownReason, HealthCheck, Isolation, JobSpec, JobState, JobStatus, Lifecycle, ServiceSpec, Stdio,
+    VolumeMount,
 };
-use types::{Digest, HostId, JobId, ServiceName};
+use types::{Digest, HostId, JobId, ServiceName, VolumeName};
 
 use crate::bench::{PATIENCE, binary, rootfs, script};
 use crate::store::Store;
@@ -390,6 +391,66 @@ fn root_exec_through_the_api_runs_in_the_job() {
     let (mut stream, early) =
         client.upgrade(&endpoints::EXEC, &[job.as_str()], &[], api::attach::PROTOCOL, &body).expect("exec");
     assert_eq!(read_all(&early, &mut stream), ("web-exec\n".to_owned(), 0));
+}
+
+#[test]
+fn root_routers_are_waited_for_at_both_ends_of_a_service() {
+    if !testkit::root::granted("root_routers_are_waited_for_at_both_ends_of_a_service") {
+        return;
+    }
+    let bench = Bench::start("agent-barrier");
+    let observe = |seen, drained| {
+        OBSERVERS.put(&bench.store.client, &["router"], &Observer { seen, drained }, None).expect("observe")
+    };
+    let instance =
+        || INSTANCES.list(&bench.store.client, &["blog-web"]).expect("list the instances").0.into_iter().next();
+    observe(0, 0);
+    let mut spec = script(Lifecycle::Service, "trap 'exit 0' TERM; while true; do sleep 0.05; done");
+    spec.service = Some(ServiceSpec { name: ServiceName::parse("blog-web").expect("a name"), port: 8080, check: None });
+    let job = bench.claim("barrier", spec);
+    let registered = testkit::wait_until("the instance is registered", PATIENCE, &instance);
+    assert_eq!(bench.status(&job).expect("a status").state, JobState::Starting);
+    observe(registered.revision, 0);
+    let up = bench.wait_up(&job);
+    bench.order(&job, StopOrder::Drain);
+    let draining = testkit::wait_until("the instance is draining", PATIENCE, || {
+        instance().filter(|row| row.value.state == InstanceState::Draining)
+    });
+    assert!(is_running(&up), "it goes on until its requests are drained");
+    observe(draining.revision, draining.revision);
+    assert_eq!(bench.wait_down(&job), DownReason::Exited { code: 0 });
+    testkit::wait_until("the instance is gone", PATIENCE, || instance().is_none().then_some(()));
+}
+
+#[test]
+fn root_volume_is_kept_across_jobs_and_removed_when_nobody_uses_it() {
+    if !testkit::root::granted("root_volume_is_kept_across_jobs_and_removed_when_nobody_uses_it") {
+        return;
+    }
+    let bench = Bench::start("agent-volume");
+    let with_volume = |text: &str| {
+        let mut spec = script(Lifecycle::Batch, text);
+        (spec.uid, spec.gid) = (1000, 1000);
+        spec.volumes =
+            vec![VolumeMount { volume: VolumeName::parse("cache").expect("a name"), path: "/cache".to_owned() }];
+        spec
+    };
+    let writer = bench.claim("writer", with_volume("echo kept > /cache/file; id -u"));
+    assert_eq!(bench.wait_down(&writer), DownReason::Exited { code: 0 });
+    let reader = bench.claim("reader", with_volume("cat /cache/file; exec sleep 1000"));
+    bench.wait_up(&reader);
+    testkit::wait_until("the file is read", PATIENCE, || bench.log(&reader).contains(&"kept".to_owned()).then_some(()));
+    let refused = bench.client().call(&endpoints::VOLUME_DELETE, &["cache"], &()).expect_err("it is used");
+    assert_eq!(refused.code(), Some(types::Code::Conflict));
+    for job in [&writer, &reader] {
+        bench.order(job, StopOrder::Kill);
+        bench.wait_down(job);
+        bench.release(job);
+    }
+    testkit::wait_until("the volume can be removed", PATIENCE, || {
+        bench.client().call(&endpoints::VOLUME_DELETE, &["cache"], &()).ok()
+    });
+    assert!(bench.client().call(&endpoints::VOLUMES, &[], &()).expect("list the volumes").is_empty());
 }
 
 fn read_all(early: &[u8], stream: &mut UnixStream) -> (String, u32) {
