@@ -534,3 +534,29 @@ fn root_service_on_the_wrong_port_is_told_so() {
     assert!(reason.contains("did not pass its health check"), "{reason}");
     assert!(reason.contains(":3000 and not on port 8080"), "{reason}");
 }
+
+#[test]
+fn root_daemon_that_dies_at_any_moment_loses_and_doubles_no_job() {
+    if !testkit::root::granted("root_daemon_that_dies_at_any_moment_loses_and_doubles_no_job") {
+        return;
+    }
+    let mut bench = Bench::start("agent-moments");
+    let mut rng = stdx::Rng::new(7);
+    let mut jobs = Vec::new();
+    for round in 0..12 {
+        for number in 0..2 {
+            let text = "touch /once || exit 1; echo up; exec sleep 1000";
+            jobs.push(bench.claim(&format!("r{round}n{number}"), script(Lifecycle::Service, text)));
+        }
+        // The moment is the point: anywhere from before the claim is seen to after the jobs are up.
+        os::clock::pause(std::time::Duration::from_micros(rng.below(150_000)));
+        bench.kill_agent();
+        bench.start_agent();
+    }
+    for job in &jobs {
+        let status = bench.wait_up(job);
+        assert!(is_running(&status), "{status:?}");
+    }
+    let shims = leftovers(&bench).into_iter().filter(|line| line.contains("shim")).count();
+    assert_eq!(shims, jobs.len(), "one shim for each job");
+}
