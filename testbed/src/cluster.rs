@@ -103,9 +103,11 @@ impl Cluster {
 
     /// New pid and mount namespaces, as after switching the power on.
     fn power_on(&mut self) {
-        let mut command = Command::new("ip");
+        // Not `ip netns exec`: it covers /sys, and the control groups with it.
+        let net = format!("--net=/run/netns/{}", self.net.name);
+        let mut command = Command::new("nsenter");
         command
-            .args(["netns", "exec", &self.net.name, "unshare", "--mount", "--pid", "--fork", "--mount-proc"])
+            .args([&net, "unshare", "--mount", "--pid", "--fork", "--mount-proc"])
             .arg("--kill-child=SIGKILL")
             // It reaps what is left to it, as the first process of a machine does.
             .args(["bash", "-c", "printf .; while :; do sleep 100000 & wait $!; done"])
@@ -126,7 +128,7 @@ impl Cluster {
     /// The number, on this machine, of the first process in the cluster's pid namespace.
     fn first_pid(&self) -> u32 {
         let unshare = self.first.as_ref().unwrap().id();
-        // `ip netns exec` becomes `unshare`, whose only child is the first process.
+        // `nsenter` becomes `unshare`, whose only child is the first process.
         let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
         children.split_whitespace().next().unwrap().parse().unwrap()
     }
@@ -353,6 +355,29 @@ impl Drop for Cluster {
             let _ = daemon.wait();
         }
         remove_cgroups(&self.instance);
+    }
+}
+
+/// Remove what the clusters of a program that died have left: its panic ends it at once, before anything is dropped.
+pub fn clean_up_after(pid: u32) {
+    for serial in 'a'..='z' {
+        let instance = format!("swt{}{serial}", pid % 100_000);
+        if !Path::new("/run/netns").join(&instance).exists() {
+            continue;
+        }
+        let pids = shell::sh("ip", &["netns", "pids", &instance]);
+        for pid in pids.stdout.split_whitespace() {
+            let _ = shell::sh("kill", &["-9", pid]);
+        }
+        let _ = shell::sh("ip", &["netns", "delete", &instance]);
+        let _ = shell::sh("ip", &["link", "delete", &format!("{instance}o")]);
+        let _ = shell::sh("nft", &["delete", "table", "ip", &instance]);
+        remove_cgroups(&instance);
+    }
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&format!("swt-{pid}-")) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

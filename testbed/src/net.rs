@@ -48,7 +48,7 @@ impl Net {
             let _ = sh("ip", step).ok();
         }
         let table = format!(
-            "table ip {name} {{ chain out {{ type nat hook postrouting priority 100; ip saddr 198.18.{serial}.0/30 masquerade }} }}"
+            "table ip {name} {{ chain out {{ type nat hook postrouting priority 100; ip saddr 198.18.{serial}.0/30 masquerade; }}; }}"
         );
         let _ = sh("nft", &[&table]).ok();
         let mut switches = Vec::new();
