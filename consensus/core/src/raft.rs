@@ -182,6 +182,8 @@ pub struct Raft {
     asked: BTreeMap<RequestId, Instant>,
     /// Reads that only wait until this index is applied.
     ready: BTreeMap<(u64, RequestId), ()>,
+    /// The snapshot being received: from whom, its last entry, and the byte that comes next.
+    receiving: Option<(MemberId, u64, u64)>,
 }
 
 impl Raft {
@@ -205,6 +207,7 @@ impl Raft {
             pending: VecDeque::new(),
             asked: BTreeMap::new(),
             ready: BTreeMap::new(),
+            receiving: None,
             log,
             config,
         };
@@ -409,8 +412,8 @@ impl Raft {
             Body::AppendMismatch { prev_index, hint_index, hint_term, round } => {
                 self.append_mismatch(now, from, prev_index, (hint_index, hint_term), round, effects);
             }
-            Body::SnapshotReply { index, offset, installed } => {
-                self.snapshot_reply(now, from, index, offset, installed, effects);
+            Body::SnapshotReply { index, got, offset, installed } => {
+                self.snapshot_reply(now, from, index, (got, offset), installed, effects);
             }
             Body::TransferNow => self.take_over(now, effects),
             Body::ReadRequest { id } => self.read_for(now, from, id, effects),

@@ -35,9 +35,7 @@ impl Raft {
                 }
             }
         }
-        for (id, _) in core::mem::take(&mut self.asked) {
-            effects.push(Effect::Reject { id, reason: Reason::NotLeader(leader) });
-        }
+        self.drop_asked(leader, effects);
         self.role = Role::Follower { matched: 0, round: 0 };
         self.set_leader(leader, effects);
         self.reset_election(now);
@@ -45,9 +43,7 @@ impl Raft {
 
     /// Ask whether an election could be won, before disturbing anyone with a new term.
     pub(super) fn stand(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        for (id, _) in core::mem::take(&mut self.asked) {
-            effects.push(Effect::Reject { id, reason: Reason::NotLeader(None) });
-        }
+        self.drop_asked(None, effects);
         self.set_leader(None, effects);
         self.reset_election(now);
         let votes = BTreeMap::from([(self.id(), true)]);
@@ -62,6 +58,7 @@ impl Raft {
 
     /// Begin a new term and ask for votes. The own vote is saved before others are asked (paper 5.2).
     fn campaign(&mut self, now: Instant, transfer: bool, effects: &mut Vec<Effect>) {
+        self.drop_asked(None, effects);
         self.hard.term += 1;
         self.hard.vote = Some(self.id());
         self.save(effects);
@@ -76,6 +73,13 @@ impl Raft {
         self.role = Role::Candidate { votes };
         let body = Body::Vote { last_index: self.log.last_index(), last_term: self.log.last_term(), transfer };
         self.ask_voters(self.hard.term, &body, effects);
+    }
+
+    /// Whom these reads were asked of no longer leads, as far as is known.
+    fn drop_asked(&mut self, leader: Option<MemberId>, effects: &mut Vec<Effect>) {
+        for (id, _) in core::mem::take(&mut self.asked) {
+            effects.push(Effect::Reject { id, reason: Reason::NotLeader(leader) });
+        }
     }
 
     fn tally(&self, votes: &BTreeMap<MemberId, bool>) -> Tally {

@@ -140,20 +140,29 @@ impl Raft {
         }
         if meta.index <= self.commit {
             // What it brings is here already.
-            let body = Body::SnapshotReply { index: meta.index, offset: 0, installed: true };
+            let body = Body::SnapshotReply { index: meta.index, got: 0, offset: 0, installed: true };
             self.send(from, self.hard.term, body, effects);
             return;
         }
-        let next = offset + bytes.len() as u64;
         let index = meta.index;
-        effects.push(Effect::WriteSnapshot { meta, offset, bytes, last });
-        if !last {
-            let body = Body::SnapshotReply { index, offset: next, installed: false };
+        let expected = match self.receiving {
+            Some((of, at, expected)) if (of, at) == (from, index) => expected,
+            _ => 0,
+        };
+        // Pieces come in order or not at all; after a restart of this member from the first again.
+        let next = if offset == expected { offset + bytes.len() as u64 } else { expected };
+        self.receiving = Some((from, index, next));
+        if offset == expected {
+            effects.push(Effect::WriteSnapshot { meta, offset, bytes, last });
+        }
+        if !last || offset != expected {
+            let body = Body::SnapshotReply { index, got: offset, offset: next, installed: false };
             self.send(from, self.hard.term, body, effects);
         }
     }
 
     pub(super) fn snapshot_installed(&mut self, meta: &SnapshotMeta, effects: &mut Vec<Effect>) {
+        self.receiving = None;
         if meta.index <= self.applied {
             return;
         }
@@ -169,7 +178,7 @@ impl Raft {
             *matched = (*matched).max(meta.index);
         }
         if let (Role::Follower { .. }, Some(leader)) = (&self.role, self.leader) {
-            let body = Body::SnapshotReply { index: meta.index, offset: 0, installed: true };
+            let body = Body::SnapshotReply { index: meta.index, got: 0, offset: 0, installed: true };
             self.send(leader, self.hard.term, body, effects);
         }
         self.apply_committed(effects);

@@ -131,7 +131,7 @@ impl Raft {
                 return;
             }
             let Some(prev_term) = self.log.term(next - 1) else {
-                progress.pace = Pace::Snapshot { offset: 0, asked_at: now };
+                progress.pace = Pace::Snapshot { index: 0, offset: 0, asked_at: now };
                 effects.push(Effect::ReadSnapshot { to, offset: 0 });
                 return;
             };
@@ -158,14 +158,20 @@ impl Raft {
         for (to, progress) in &mut leader.progress {
             // Where the logs agree is shown by the entry before the next one; a gap shows itself as a mismatch.
             let prev_index = progress.next - 1;
-            let (prev_index, prev_term) = match (progress.pace, self.log.term(prev_index)) {
+            let prev_term = self.log.term(prev_index);
+            if prev_term.is_none() && !matches!(progress.pace, Pace::Snapshot { .. }) {
+                // Compacted away while the member was silent.
+                progress.pace = Pace::Snapshot { index: 0, offset: 0, asked_at: now };
+                effects.push(Effect::ReadSnapshot { to: *to, offset: 0 });
+            }
+            let (prev_index, prev_term) = match (progress.pace, prev_term) {
                 (Pace::Probe { .. } | Pace::Stream, Some(prev_term)) => (prev_index, prev_term),
                 _ => (0, 0),
             };
             if let Pace::Probe { waiting } = &mut progress.pace {
                 *waiting = true;
             }
-            if let Pace::Snapshot { offset, asked_at } = &mut progress.pace
+            if let Pace::Snapshot { offset, asked_at, .. } = &mut progress.pace
                 && now.since(*asked_at) >= self.config.election
             {
                 *asked_at = now;
@@ -251,7 +257,9 @@ impl Raft {
         progress.next = progress.next.max(matched + 1);
         match progress.pace {
             Pace::Probe { .. } if matched + 1 >= progress.next => progress.pace = Pace::Stream,
-            Pace::Probe { .. } => progress.pace = Pace::Probe { waiting: false },
+            // An answer to something older. Only the answer to the probe, or the next heartbeat, goes on:
+            // otherwise every doubled answer would be answered, and doubled again.
+            Pace::Probe { .. } => {}
             Pace::Snapshot { .. } if matched >= base && matched > 0 => progress.probe_from(matched + 1),
             Pace::Snapshot { .. } | Pace::Stream => {}
         }
@@ -310,12 +318,20 @@ impl Raft {
     ) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.progress.get_mut(&to) else { return };
-        if let Pace::Snapshot { offset: wanted, asked_at } = &mut progress.pace
-            && *wanted == offset
-        {
-            *asked_at = now;
-            self.send(to, self.hard.term, Body::Snapshot { meta, offset, bytes, last }, effects);
+        let Pace::Snapshot { index, offset: wanted, asked_at } = &mut progress.pace else { return };
+        if *wanted != offset {
+            return;
         }
+        *asked_at = now;
+        if offset == 0 {
+            *index = meta.index;
+        } else if *index != meta.index {
+            // A newer snapshot took the place of the one that was begun: pieces of two do not make one.
+            *wanted = 0;
+            effects.push(Effect::ReadSnapshot { to, offset: 0 });
+            return;
+        }
+        self.send(to, self.hard.term, Body::Snapshot { meta, offset, bytes, last }, effects);
     }
 
     pub(super) fn snapshot_reply(
@@ -323,7 +339,7 @@ impl Raft {
         now: Instant,
         from: MemberId,
         index: u64,
-        offset: u64,
+        (got, offset): (u64, u64),
         installed: bool,
         effects: &mut Vec<Effect>,
     ) {
@@ -331,12 +347,12 @@ impl Raft {
             return;
         }
         let Some(progress) = self.answered(now, from, 0) else { return };
-        let Pace::Snapshot { offset: wanted, asked_at } = &mut progress.pace else { return };
+        let Pace::Snapshot { index: sent, offset: wanted, asked_at } = &mut progress.pace else { return };
         if installed {
             progress.durable = progress.durable.max(index);
             progress.probe_from(index + 1);
             self.settle(now, from, effects);
-        } else {
+        } else if *sent == index && *wanted == got && got != offset {
             *wanted = offset;
             *asked_at = now;
             effects.push(Effect::ReadSnapshot { to: from, offset });

@@ -163,6 +163,8 @@ pub enum Body {
     SnapshotReply {
         /// Of the snapshot up to this entry.
         index: u64,
+        /// Where the piece began that this answers; an answer to another one comes too late.
+        got: u64,
         /// The byte wanted next.
         offset: u64,
         /// The snapshot is installed.

@@ -12,7 +12,8 @@ pub(super) enum Pace {
     /// They agree: send ahead of the answers.
     Stream,
     /// The entries it needs are gone: send it a snapshot, piece by piece.
-    Snapshot { offset: u64, asked_at: Instant },
+    /// `index` is that of the snapshot whose first piece went out; a newer one starts over.
+    Snapshot { index: u64, offset: u64, asked_at: Instant },
 }
 
 #[derive(Debug)]
