@@ -226,7 +226,7 @@ impl Deployer {
     }
 
     fn forward(&mut self, now: Instant, observed: &Observed, effects: &mut Vec<Effect>) {
-        if let Some(reason) = self.crashed(&observed.failures) {
+        if let Some(reason) = self.crashed(observed) {
             self.go_back(reason, effects);
             return;
         }
@@ -284,7 +284,11 @@ impl Deployer {
         effects.push(Effect::Rollback(reason));
     }
 
-    fn crashed(&self, failures: &[Failure]) -> Option<Reason> {
+    fn crashed(&self, observed: &Observed) -> Option<Reason> {
+        let failures = &observed.failures;
+        // Each job may end once without harm, as when what it needs is not there yet: ten that do are one bad moment.
+        let others = observed.new.wanted.values().sum::<u32>().saturating_sub(1);
+        let most = CRASHES_MAX.saturating_add(others);
         let last = failures.last()?;
         // A job that had its whole start time and never answered will not answer the next time either.
         let hopeless = failures.iter().find(|f| {
@@ -293,7 +297,7 @@ impl Deployer {
         let count = u32::try_from(failures.len()).unwrap_or(u32::MAX);
         let failure = match hopeless {
             Some(failure) => failure,
-            None if count >= CRASHES_MAX => last,
+            None if count >= most => last,
             None => return None,
         };
         Some(Reason::Crashed {

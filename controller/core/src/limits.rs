@@ -63,7 +63,8 @@ pub const DEPLOY_TIMEOUT_SECS_MIN: u32 = 1;
 /// See [`DEPLOY_TIMEOUT_SECS_MIN`].
 pub const DEPLOY_TIMEOUT_SECS_MAX: u32 = 86_400;
 
-/// A deployment goes back when the jobs of the new release have ended unasked this often.
+/// A deployment goes back when the jobs of the new release have ended unasked this often, and once more for each
+/// job beyond the first that is asked for.
 pub const CRASHES_MAX: u32 = 3;
 
 /// A host counts a job's start time from a little later than the record of its start says.

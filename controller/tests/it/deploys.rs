@@ -58,7 +58,7 @@ fn failing_release_is_rolled_back_with_its_last_words() {
     world.ended(&world.deploy("blog", &good).unwrap());
     world.scale("blog", &good, &[("web", 2)]);
     let before = world.wait_up("blog", &good, 2);
-    for (behave, why) in [("crash", "web ended 3 times"), ("deaf", "web did not start: nothing listens on port 8080")] {
+    for (behave, why) in [("crash", "web ended 4 times"), ("deaf", "web did not start: nothing listens on port 8080")] {
         let bad = world.release("blog", &["web"], &[("BEHAVE", behave)]);
         let ended = world.ended(&world.deploy("blog", &bad).unwrap());
         let error = ended.error.clone().unwrap();

@@ -108,7 +108,10 @@ impl Session {
 
     fn crash(&mut self, reason: DownReason, lived: Duration) {
         let at = self.cell.jobs.iter().rposition(|job| job.side == Which::New && job.state != State::Stopping);
-        self.cell.fail(at.unwrap(), reason, lived);
+        // None is left once it has gone back.
+        if let Some(at) = at {
+            self.cell.fail(at, reason, lived);
+        }
     }
 
     fn resume(&mut self) {
