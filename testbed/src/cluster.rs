@@ -112,7 +112,9 @@ impl Cluster {
             // It reaps what is left to it, as the first process of a machine does.
             .args(["bash", "-c", "printf .; while :; do sleep 100000 & wait $!; done"])
             .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            // Its last word, that it has been killed, is no news.
+            .stderr(Stdio::null());
         let mut first = command.spawn().unwrap();
         // It says when the namespaces are there.
         let mut ready = [0];

@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 fn outer() -> ExitCode {
     let program = std::env::current_exe().expect("a program has a path");
     let mut inner = std::process::Command::new(program);
-    let mut child = inner.args(std::env::args_os().skip(1)).env(INNER, "1").spawn().expect("a program can start itself");
+    let mut child =
+        inner.args(std::env::args_os().skip(1)).env(INNER, "1").spawn().expect("a program can start itself");
     let pid = child.id();
     let ended = child.wait();
     testbed::cluster::clean_up_after(pid);

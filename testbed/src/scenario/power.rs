@@ -28,6 +28,16 @@ pub struct Report {
 /// What is under way when the power goes.
 const ACTIONS: [&str; 5] = ["nothing", "push", "deploy", "scale", "create"];
 
+/// How long an action takes at most, about: the power goes somewhere within.
+fn span_millis(action: &str) -> u64 {
+    match action {
+        "push" => 2_000,
+        "deploy" | "scale" => 700,
+        "create" => 60,
+        _ => 300,
+    }
+}
+
 /// What users were told is so.
 struct Acknowledged {
     /// The value of `RELEASE`, last acknowledged; and the one that was asked for and may or may not be.
@@ -52,7 +62,7 @@ pub fn run(cluster: &mut Cluster, cuts: u32, seed: u64) -> Report {
     let mut times = Vec::new();
     for cut in 1..=cuts {
         let action = ACTIONS[rng.index(ACTIONS.len())];
-        let wait = Duration::from_millis(rng.below(2_500));
+        let wait = Duration::from_millis(rng.below(span_millis(action)));
         act(cluster, action, cut, wait, &mut known);
         let (took, checked) = come_back(cluster, &mut known, cut, seed);
         *report.during.entry(action).or_default() += 1;
