@@ -105,6 +105,7 @@ fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> ShimError {
 /// process with one thread, after `runtime::init_stage`.
 #[must_use]
 pub fn main(dir: &Path) -> ExitCode {
+    os::log::init(log::LevelFilter::Info);
     match prepare(dir) {
         Ok(mut shim) => {
             tell(&Ready::Created(shim.state().job));

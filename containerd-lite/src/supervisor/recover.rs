@@ -10,6 +10,8 @@ use types::job::NetworkMode;
 use super::{Order, Supervisor};
 use crate::core::job::{Event, Found};
 use crate::jobdir::{self, JobDir, JobDirError};
+use crate::limits::SHIM_LEAVES;
+use crate::process;
 use crate::shim::call;
 use crate::shim::wire::{ShimPhase, State};
 use crate::stored::{Record, StoredState, VERSION};
@@ -101,21 +103,24 @@ impl Supervisor {
 
 /// What there is of a run.
 fn find(dir: &JobDir, run: u32) -> Result<(Found, Option<(UnixStream, State)>), JobDirError> {
-    if let Some(exit) = dir.exit(run)? {
-        return Ok((Found::Ended(exit.reason), None));
-    }
-    if run == 0 || dir.living_shim(run)?.is_none() {
+    if run == 0 {
         return Ok((Found::Nothing, None));
     }
-    // A shim that lives but does not answer is of no use; the clean-up ends it.
-    let Some((stream, state)) = ask(dir).filter(|(_, state)| state.run == run) else {
-        return Ok((Found::Nothing, None));
-    };
-    Ok(match &state.phase {
-        ShimPhase::Created => (Found::Created, Some((stream, state))),
-        ShimPhase::Running => (Found::Running, Some((stream, state))),
-        ShimPhase::Ended(reason) => (Found::Ended(reason.clone()), None),
-    })
+    // The shim is looked for before its last word: it may be ending just now.
+    if let Some(shim) = dir.living_shim(run)? {
+        if let Some((stream, state)) = ask(dir).filter(|(_, state)| state.run == run) {
+            return Ok(match &state.phase {
+                ShimPhase::Created => (Found::Created, Some((stream, state))),
+                ShimPhase::Running => (Found::Running, Some((stream, state))),
+                ShimPhase::Ended(reason) => (Found::Ended(reason.clone()), None),
+            });
+        }
+        // It lives and does not answer: it is writing down the end, or it is of no use and the clean-up ends it.
+        let is_settled = || matches!(dir.exit(run), Ok(Some(_))) || !process::is_alive(shim.shim);
+        let _ = os::clock::wait_for(SHIM_LEAVES * 5, || is_settled().then_some(()));
+    }
+    let found = dir.exit(run)?.map_or(Found::Nothing, |exit| Found::Ended(exit.reason));
+    Ok((found, None))
 }
 
 fn ask(dir: &JobDir) -> Option<(UnixStream, State)> {
