@@ -88,6 +88,9 @@ impl Owner {
 
     /// Until told to stop.
     pub(super) fn run(mut self, input: &Receiver<Input>) {
+        // A member that is alone leads before it takes the first request.
+        self.upkeep(os::clock::now());
+        self.sync();
         loop {
             let wait = self.wait(os::clock::now());
             let first = match input.recv_timeout(wait) {

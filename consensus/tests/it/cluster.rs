@@ -13,6 +13,7 @@ pub(crate) struct Member {
     pub(crate) dir: TempDir,
     running: Option<(Replica, Listening, Shutdown)>,
     tune: fn(&mut Options),
+    mounted: bool,
 }
 
 impl Member {
@@ -21,7 +22,7 @@ impl Member {
     }
 
     pub(crate) fn tuned(tune: fn(&mut Options)) -> Member {
-        let mut member = Member { dir: TempDir::new("store"), running: None, tune };
+        let mut member = Member { dir: TempDir::new("store"), running: None, tune, mounted: false };
         member.open();
         member
     }
@@ -51,6 +52,21 @@ impl Member {
         StoreClient::new(&self.socket()).patience(Duration::from_secs(10))
     }
 
+    pub(crate) fn replica(&self) -> &Replica {
+        &self.running.as_ref().unwrap().0
+    }
+
+    /// A member whose data is on a file system of its own.
+    pub(crate) fn on_small_disk(size: &str, tune: fn(&mut Options)) -> Member {
+        let mut member = Member { dir: TempDir::new("store"), running: None, tune, mounted: true };
+        std::fs::create_dir_all(member.data_dir()).unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        let size = format!("size={size}");
+        nix::mount::mount(Some("tmpfs"), &member.data_dir(), Some("tmpfs"), flags, Some(size.as_str())).unwrap();
+        member.open();
+        member
+    }
+
     pub(crate) fn stop(&mut self) {
         if let Some((replica, listening, shutdown)) = self.running.take() {
             shutdown.ask();
@@ -68,5 +84,8 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.stop();
+        if self.mounted {
+            let _ = nix::mount::umount2(&self.data_dir(), nix::mount::MntFlags::MNT_DETACH);
+        }
     }
 }

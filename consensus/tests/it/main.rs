@@ -3,3 +3,8 @@
 
 mod client;
 mod cluster;
+mod cost;
+mod damage;
+mod kill;
+mod upkeep;
+mod wire;

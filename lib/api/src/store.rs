@@ -29,6 +29,9 @@ use wire::{
 /// How long a call waits for a store that is not there.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Refusals that leave open whether the request took effect.
+const MAY_HAVE_BEEN_DONE: [&str; 2] = ["etcdserver: request timed out", "etcdserver: server stopped"];
+
 /// The store's endpoints.
 pub mod endpoints {
     use super::*;
@@ -266,8 +269,11 @@ impl StoreClient {
             let again = match &error {
                 StoreError::Unreachable(_) => true,
                 StoreError::Unknown(_) => repeat == Repeat::Harmless,
-                // Unavailable: no leader yet. The store says so before it proposes anything.
-                StoreError::Refused { code, .. } => *code == 14,
+                // Unavailable. Except after a time-out or a stop, the store says so of what it did not do.
+                StoreError::Refused { code: 14, message } => {
+                    repeat == Repeat::Harmless || !MAY_HAVE_BEEN_DONE.contains(&message.as_str())
+                }
+                StoreError::Refused { .. } => false,
                 StoreError::Answer(_) | StoreError::Decode { .. } => false,
             };
             if !again || os::clock::now() >= deadline {
