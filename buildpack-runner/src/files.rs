@@ -37,8 +37,13 @@ pub(crate) fn walk(top: &Path, wanted: &mut dyn FnMut(&Entry) -> bool) -> io::Re
     Ok(())
 }
 
-/// Bytes and number of the files below `top`; nothing when it is not there.
+/// Bytes and number of the files below `top`, or of the file that it is; nothing when it is not there.
 pub(crate) fn measure(top: &Path) -> (u64, u64) {
+    if let Ok(meta) = fs::symlink_metadata(top)
+        && meta.is_file()
+    {
+        return (meta.len(), 1);
+    }
     let (mut bytes, mut files) = (0, 0);
     // A cache that cannot be read is as good as none.
     let _ = walk(top, &mut |entry| {

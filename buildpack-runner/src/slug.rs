@@ -42,7 +42,7 @@ pub(crate) fn gather(build: &Path, bytes_max: u64) -> Result<Slug, Failure> {
     walked.map_err(at("read", build))?;
     if slug.bytes > bytes_max || slug.entries.len() as u64 > FILES_MAX {
         let what = format!(
-            "the slug has {} in {} files; it may have {} in {FILES_MAX}. Largest at its top: {}",
+            "the slug has {} in {} files; it may have {} in {FILES_MAX} files\nlargest at its top: {}",
             size(slug.bytes),
             slug.files,
             size(bytes_max),

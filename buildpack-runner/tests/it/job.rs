@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use testkit::{TempDir, wait_until};
 use types::job::FileSource;
-use types::stack::{BuildFailure, BuildPlan, BuildReply, BuildRequest, Built, LayerName, Sources, plan};
+use types::stack::{BuildFailure, BuildReply, BuildRequest, Built, LayerName, Sources, plan};
 
-use crate::agent::stack::{StackOptions, clients, ensure};
+use crate::agent::stack::{StackLayer, StackOptions, clients, ensure};
 
 /// Arguments: work folder, layers as overlay wants them, cache folder, binary, then its arguments.
 const ENTER: &str = r#"
@@ -32,26 +32,27 @@ cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 exec chroot --userspec="$uid:$uid" --groups= "$root" /usr/local/bin/slipway "$@"
 "#;
 
-/// Layers that tests have in common. A folder that outlives them saves the minutes of making them.
+/// A place to build and run in. The layers are in `SLIPWAY_STACK_DIR`, or with what cargo builds: making them takes
+/// minutes, and the next run needs the same.
 pub(crate) struct Bench {
     stack: StackOptions,
     cache: TempDir,
-    _own: Option<TempDir>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Bench {
-        let given = std::env::var_os("SLIPWAY_STACK_DIR").map(PathBuf::from);
-        let own = given.is_none().then(|| TempDir::new("stack"));
-        let dir = given.unwrap_or_else(|| own.as_ref().unwrap().path().to_path_buf());
-        Bench { stack: StackOptions::of_host(dir), cache: TempDir::new("cache"), _own: own }
+        let dir = std::env::var_os("SLIPWAY_STACK_DIR").map(PathBuf::from);
+        let dir = dir.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("stack"));
+        Bench { stack: StackOptions::of_host(dir), cache: TempDir::new("cache") }
+    }
+
+    /// The folder of a layer.
+    pub(crate) fn layer(&self, name: LayerName) -> StackLayer {
+        ensure(&self.stack, name, &mut |text| println!("{text}")).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn lower(&self, layers: &[LayerName], top: Option<&Path>) -> String {
-        let made = layers.iter().rev().map(|&name| {
-            let layer = ensure(&self.stack, name, &mut |text| println!("{text}"));
-            layer.unwrap_or_else(|error| panic!("{error}")).dir.display().to_string()
-        });
+        let made = layers.iter().rev().map(|&name| self.layer(name).dir.display().to_string());
         let mut lower: Vec<String> = top.map(|path| path.display().to_string()).into_iter().collect();
         lower.extend(made);
         lower.join(":")
@@ -77,17 +78,25 @@ impl Bench {
         let plan = plan(&sources).unwrap_or_else(|_| {
             plan(&Sources { names: &["index.html"], ..Sources::default() }).expect("a static site is known")
         });
-        let outcome = self.once(app, request, env, &plan);
+        let mut input = serde_json::to_vec(request).unwrap();
+        input.push(b'\n');
+        let tar = Command::new("tar").arg("-C").arg(app).args(["-cf", "-", "."]).output().unwrap();
+        input.extend(tar.stdout);
+        let outcome = self.once(&input, env, &plan.layers_build);
         match &outcome.reply {
             BuildReply::Failed(failure) if !failure.wants.is_empty() => {
-                let plan = plan.with(&failure.wants);
-                self.once(app, request, env, &plan)
+                self.once(&input, env, &plan.with(&failure.wants).layers_build)
             }
             _ => outcome,
         }
     }
 
-    fn once(&self, app: &Path, request: &BuildRequest, env: &[(&str, &str)], plan: &BuildPlan) -> Outcome {
+    /// Give a build these bytes.
+    pub(crate) fn build_bytes(&self, input: &[u8]) -> Outcome {
+        self.once(input, &[], &[LayerName::Run])
+    }
+
+    fn once(&self, input: &[u8], env: &[(&str, &str)], layers: &[LayerName]) -> Outcome {
         let work = TempDir::new("build");
         let settings = clients::choose(&clients::HostClients::read(std::env::vars().collect(), Path::new("/root")));
         for file in &settings.files {
@@ -98,19 +107,14 @@ impl Bench {
                 FileSource::CaBundle => drop(fs::copy(clients::CA_BUNDLE, &path).unwrap()),
             }
         }
-        let lower = self.lower(&plan.layers_build, None);
+        let lower = self.lower(layers, None);
         let (out, log) = (work.path().join("out"), work.path().join("log"));
         let mut command = self.enter(work.path(), &lower, 0, &["build"]);
         command.envs(&settings.env).envs(env.iter().copied());
         command.stdin(Stdio::piped()).stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        let mut line = serde_json::to_vec(request).unwrap();
-        line.push(b'\n');
-        let tar = Command::new("tar").arg("-C").arg(app).args(["-cf", "-", "."]).output().unwrap();
         // A build that refuses early reads no further.
-        let _ = input.write_all(&line).and_then(|()| input.write_all(&tar.stdout));
-        drop(input);
+        let _ = child.stdin.take().unwrap().write_all(input);
         let status = child.wait().unwrap();
         let told = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
         println!("{told}");

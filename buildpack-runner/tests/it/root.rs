@@ -1,9 +1,7 @@
 //! Real builds on real layers. They need root, the distribution's packages and the registries of the languages.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use testkit::TempDir;
 use types::stack::BuildRequest;
 
 use crate::job::Bench;
@@ -12,7 +10,7 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
 }
 
-fn request(env: &[(&str, &str)]) -> BuildRequest {
+pub(crate) fn request(env: &[(&str, &str)]) -> BuildRequest {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     BuildRequest { app: "blog".to_owned(), env, source_version: "abc".to_owned(), build: "b1".to_owned() }
 }

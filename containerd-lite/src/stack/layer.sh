@@ -53,3 +53,10 @@ rm -rf "$upper/usr/sbin/policy-rc.d" "$upper"/var/cache/* "$upper"/var/log/* "$u
     "$upper"/dev "$upper"/proc "$upper"/var/lib/dpkg/*-old "$upper"/etc/*- "$upper"/etc/dpkg/dpkg.cfg.d/slipway-layer "$upper/etc/apt"
 # The list of libraries of one layer would hide those of another above or below it; the loader knows the folders anyway.
 rm -f "$upper/etc/ld.so.cache"
+
+# overlayfs marks a new folder as opaque, which hides the folder of that name in every layer below, also in those that
+# this one was not made on. Folders made anew carry no marks; files are linked, not copied. No package removes a folder
+# of another and makes it again, which alone would need the mark.
+cp -dR --preserve=mode,ownership,timestamps,links --link "$upper" "$work/unmarked"
+rm -rf "$upper"
+mv "$work/unmarked" "$upper"
