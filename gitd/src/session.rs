@@ -2,10 +2,12 @@
 //! They speak to the receiver over its session socket and to the client over their standard streams.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "their output is sshd's and git's")]
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::Client;
 use api::attach::{Frame, Stream, read_frame, write_bytes};
@@ -81,14 +83,18 @@ fn serve_client(key: &str) -> Result<u8, ApiError> {
             return Err(ApiError::new(Code::Internal, format!("git init: {status}")));
         }
     }
-    let status = Command::new("git")
+    let mut git = Command::new("git")
         .arg(command.verb.program())
         .arg(&opened.repo)
         .envs(settings)
         .env(TOKEN_VARIABLE, &opened.token)
-        .status()
+        .stdin(Stdio::piped())
+        .spawn()
         .map_err(git_failed)?;
-    if !status.success() && push && over_limit(&opened.repo) {
+    let sent = pass_input(&mut git)?;
+    let status = git.wait().map_err(git_failed)?;
+    // git tells that a pack was too large, and neither the limit nor what to do.
+    if push && sent.load(Ordering::SeqCst) > limits::PACK_BYTES_MAX {
         let limit = limits::PACK_BYTES_MAX >> 20;
         let error = ApiError::new(Code::OverLimit, format!("the push is over the limit of {limit} MiB"))
             .hint("take large files out of the history (git filter-repo), or keep them in object storage");
@@ -97,10 +103,26 @@ fn serve_client(key: &str) -> Result<u8, ApiError> {
     Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
 }
 
-/// git leaves what it had taken of a pack that was too large; nothing else fills a quarantine that far.
-fn over_limit(repo: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(repo.join("objects")) else { return false };
-    entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("tmp_objdir"))
+/// Copy the client's bytes to git, and count them. The thread ends with this program.
+fn pass_input(git: &mut Child) -> Result<Arc<AtomicU64>, ApiError> {
+    let failed = |error: std::io::Error| ApiError::new(Code::Internal, format!("pass the client's input on: {error}"));
+    let mut out = git.stdin.take().ok_or_else(|| failed(std::io::ErrorKind::BrokenPipe.into()))?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    os::thread::spawn("client-input", move || {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut input = std::io::stdin().lock();
+        loop {
+            let got = input.read(&mut buffer).unwrap_or(0);
+            count.fetch_add(got as u64, Ordering::SeqCst);
+            // git that has ended reads no more, and says why itself.
+            if got == 0 || out.write_all(&buffer[..got]).is_err() {
+                return;
+            }
+        }
+    })
+    .map(|_| sent)
+    .map_err(failed)
 }
 
 /// `hook`: what git runs before it moves a branch. Gives the exit code; only 0 lets it.
@@ -169,7 +191,6 @@ fn send_source(stream: &UnixStream, commit: &str) -> Result<std::thread::JoinHan
 }
 
 fn show_progress(early: Vec<u8>, stream: UnixStream) -> Result<u8, ApiError> {
-    use std::io::Write;
     let mut input = std::io::Cursor::new(early).chain(stream);
     loop {
         match read_frame(&mut input) {

@@ -42,6 +42,7 @@ pub struct Cluster {
     /// The first process of its pid namespace: when it dies, all die.
     first: Option<Child>,
     daemon: Option<Child>,
+    janitor: Child,
     purged: bool,
 }
 
@@ -72,7 +73,8 @@ impl Cluster {
         let number = u8::try_from((pid * 7 + u32::from(serial)) % 250).unwrap();
         let net = Arc::new(Net::new(&instance, number));
         let dir = TempDir::new("swt");
-        let mut cluster = Cluster { net, dir, instance, options, first: None, daemon: None, purged: false };
+        let janitor = janitor(&net, dir.path(), &instance);
+        let mut cluster = Cluster { net, dir, instance, options, first: None, daemon: None, janitor, purged: false };
         std::fs::create_dir_all(cluster.path("home/.ssh")).unwrap();
         std::fs::create_dir_all(cluster.path("data")).unwrap();
         cluster.power_on();
@@ -347,55 +349,26 @@ impl Drop for Cluster {
         if !self.purged && self.first.is_some() {
             let _ = self.slipway(&["host", "stop"]);
         }
-        if let Some(first) = self.first.take() {
-            let pid = nix::unistd::Pid::from_raw(i32::try_from(first.id()).unwrap_or(i32::MAX));
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            let mut first = first;
-            let _ = first.wait();
-        }
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.wait();
-        }
-        remove_cgroups(&self.instance);
-    }
-}
-
-/// Remove what the clusters of a program that died have left: its panic ends it at once, before anything is dropped.
-pub fn clean_up_after(pid: u32) {
-    for serial in 'a'..='z' {
-        let instance = format!("swt{}{serial}", pid % 100_000);
-        if !Path::new("/run/netns").join(&instance).exists() {
-            continue;
-        }
-        let pids = shell::sh("ip", &["netns", "pids", &instance]);
-        for pid in pids.stdout.split_whitespace() {
-            let _ = shell::sh("kill", &["-9", pid]);
-        }
-        let _ = shell::sh("ip", &["netns", "delete", &instance]);
-        let _ = shell::sh("ip", &["link", "delete", &format!("{instance}o")]);
-        let _ = shell::sh("nft", &["delete", "table", "ip", &instance]);
-        remove_cgroups(&instance);
-    }
-    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&format!("swt-{pid}-")) {
-            let _ = std::fs::remove_dir_all(entry.path());
+        // The end of its input is the janitor's sign.
+        drop(self.janitor.stdin.take());
+        let _ = self.janitor.wait();
+        for child in [self.first.take(), self.daemon.take()].into_iter().flatten() {
+            let mut child = child;
+            let _ = child.wait();
         }
     }
 }
 
-/// What a killed cluster could not remove itself.
-fn remove_cgroups(instance: &str) {
-    for entry in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-        remove_tree(&entry.path().join(instance));
-    }
-    remove_tree(&Path::new("/sys/fs/cgroup").join(instance));
-}
-
-fn remove_tree(dir: &Path) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path());
-        }
-    }
-    let _ = std::fs::remove_dir(dir);
+/// A program that waits until we are gone, in whatever way, and then removes what is left of a cluster.
+/// A test program that ends drops none of its statics, and one that aborts drops nothing at all.
+fn janitor(net: &Net, dir: &Path, instance: &str) -> Child {
+    let script = format!(
+        "exec >/dev/null 2>&1\ntrap '' INT TERM HUP\nread -r _\n{}\
+         for d in /sys/fs/cgroup/*/{instance} /sys/fs/cgroup/{instance}; do \
+           for try in 1 2 3 4 5; do [ -d $d ] && find $d -depth -type d -exec rmdir {{}} +; done; done\n\
+         umount -R -l {dir}/data\nrm -rf {dir}\n",
+        net.removal(),
+        dir = dir.display(),
+    );
+    Command::new("setsid").args(["bash", "-c", &script]).stdin(Stdio::piped()).spawn().unwrap()
 }

@@ -13,6 +13,8 @@ use crate::net::Net;
 pub struct Answer {
     /// The status.
     pub status: u16,
+    /// The headers, one `NAME: VALUE` a line.
+    pub headers: String,
     /// The body.
     pub body: String,
 }
@@ -63,7 +65,9 @@ impl Connection {
                 self.fill()?;
             }
         }
-        Ok(Answer { status: head.status, body: String::from_utf8_lossy(&body).into_owned() })
+        let header = |(name, value): (&str, &[u8])| format!("{name}: {}\n", String::from_utf8_lossy(value));
+        let headers = head.headers.iter().map(header).collect();
+        Ok(Answer { status: head.status, headers, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     fn fill(&mut self) -> io::Result<()> {

@@ -21,13 +21,7 @@ cargo xtask testbed VERB
   shell                       a cluster to look around in, until the input ends
 ";
 
-/// Set for the program that does the work; the one around it only cleans up.
-const INNER: &str = "SLIPWAY_TESTBED_INNER";
-
 fn main() -> ExitCode {
-    if std::env::var_os(INNER).is_none() {
-        return outer();
-    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,17 +29,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn outer() -> ExitCode {
-    let program = std::env::current_exe().expect("a program has a path");
-    let mut inner = std::process::Command::new(program);
-    let mut child =
-        inner.args(std::env::args_os().skip(1)).env(INNER, "1").spawn().expect("a program can start itself");
-    let pid = child.id();
-    let ended = child.wait();
-    testbed::cluster::clean_up_after(pid);
-    if ended.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run() -> Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::shell::sh;
 
-/// A network namespace with a default route and masquerading behind it. Gone when dropped.
+/// A network namespace with a default route and masquerading behind it.
 #[derive(Debug)]
 pub struct Net {
     /// Its name below `/run/netns`.
@@ -52,7 +52,8 @@ impl Net {
         );
         let _ = sh("nft", &[&table]).ok();
         let mut switches = Vec::new();
-        for link in [outside.clone(), uplink()] {
+        // The veth goes with its switch; the uplink's is put back, unless another cluster found it on already.
+        for link in [uplink(), outside.clone()] {
             let path = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{link}/forwarding"));
             let before = std::fs::read_to_string(&path).unwrap().trim().to_owned();
             std::fs::write(&path, "1").unwrap();
@@ -78,14 +79,20 @@ impl Net {
     }
 }
 
-impl Drop for Net {
-    fn drop(&mut self) {
-        let _ = sh("ip", &["netns", "delete", &self.name]);
-        let _ = sh("ip", &["link", "delete", &self.outside]);
-        let _ = sh("nft", &["delete", "table", "ip", &self.name]);
+impl Net {
+    /// Shell commands that remove it, for whoever outlives us.
+    #[must_use]
+    pub fn removal(&self) -> String {
+        let name = &self.name;
+        let mut script = format!(
+            "for p in $(ip netns pids {name} 2>/dev/null); do kill -9 $p; done\n\
+             ip netns delete {name}\nip link delete {}\nnft delete table ip {name}\n",
+            self.outside
+        );
         for (path, before) in &self.switches {
-            let _ = std::fs::write(path, before);
+            script.push_str(&format!("[ -e {0} ] && echo {before} > {0}\n", path.display()));
         }
+        script
     }
 }
 
