@@ -12,6 +12,7 @@ use crate::{Exit, role};
 
 mod app;
 mod context;
+mod docs;
 mod env;
 mod host;
 mod init;
@@ -95,6 +96,9 @@ enum Command {
     },
     /// Print the version
     Version,
+    /// Print the reference of the command line as Markdown
+    #[command(hide = true)]
+    Docs,
     #[command(flatten)]
     Role(role::Command),
 }
@@ -139,6 +143,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode> {
             Ok(())
         }
         Command::Version => version(context.format),
+        Command::Docs => {
+            term::out(docs::markdown(Cli::command()).trim_end());
+            Ok(())
+        }
         Command::Role(role) => return role::run(role, context),
     }?;
     Ok(Exit::Success.into())

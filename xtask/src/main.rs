@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask ci | tidy | golden | sim | fuzz | testbed`.
+//! The project's own chores: `cargo xtask ci | tidy | docs | golden | sim | fuzz | testbed`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
 
@@ -15,6 +15,7 @@ cargo xtask <task>
 
   ci                                  everything CI runs: fmt, tidy, clippy, tests, docs
   tidy                                the rules that a machine can check
+  docs                                write docs/cli.md anew from the command line's declaration
   golden [CRATE]                      run the script tests and accept what they print
   sim CORE [--seed N] [--seeds N] [--steps N]   sweep a core's simulations, e.g. `sim raft --seed 0x2a`
   fuzz PARSER [--minutes N]           mutate a parser's inputs for longer than the tests do
@@ -39,6 +40,7 @@ fn run() -> Result<()> {
     match args.first().map(String::as_str) {
         Some("ci") => ci::run(),
         Some("tidy") => tidy::run(),
+        Some("docs") => docs(),
         Some("golden") => golden(rest),
         Some("sim") => sim(rest),
         Some("fuzz") => fuzz(rest),
@@ -62,6 +64,18 @@ fn cargo(args: &[&str], env: &[(&str, &str)]) -> Result<()> {
         bail!("cargo {} failed", args.join(" "));
     }
     Ok(())
+}
+
+fn docs() -> Result<()> {
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--package", "slipway", "--", "docs"])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("run slipway docs")?;
+    if !output.status.success() {
+        bail!("slipway docs failed");
+    }
+    std::fs::write("docs/cli.md", output.stdout).context("write docs/cli.md")
 }
 
 fn golden(args: &[String]) -> Result<()> {
