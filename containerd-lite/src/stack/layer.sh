@@ -1,11 +1,11 @@
 #!/bin/sh
 # Make a layer. In private mount and pid namespaces; $1 the work folder, $2 the folder of apt, $3 the layers below as
-# overlay wants them (highest first), the rest packages. Steps go to
+# overlay wants them (highest first), $4 packages that are unpacked only, the rest packages. Steps go to
 # standard output, the rest to the log on standard error.
 set -eu
 exec 3>&1 1>&2
-work=$1 apt=$2 below=$3
-shift 3
+work=$1 apt=$2 below=$3 unpacked=$4
+shift 4
 say() { echo "step $*" >&3; }
 
 mkdir -p "$work/upper" "$work/scratch" "$work/root" "$work/none"
@@ -42,10 +42,23 @@ cat "$apt/acquire.conf" >>"$work/apt.conf"
 export APT_CONFIG="$work/apt.conf" DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C.UTF-8
 
 # apt's locks are off, because each layer has its own dpkg; only the shared folder of archives needs one.
-flock "$apt/archives.lock" apt-get -o APT::Status-Fd=3 --download-only install "$@"
+flock "$apt/archives.lock" apt-get -o APT::Status-Fd=3 --download-only install "$@" $unpacked
 apt-get -o APT::Status-Fd=3 --no-download install "$@"
 
 chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' >"$work/packages"
+if [ -n "$unpacked" ]; then
+    say "unpacking $unpacked"
+    cat "$root/etc/dpkg/dpkg.cfg.d/slipway" "$work/dpkg.cfg" | sed -n 's/^path-exclude=/./p' >"$work/exclude"
+    # What apt would install, as `Inst NAME (VERSION SUITE [ARCHITECTURE])`; the colon of an epoch is escaped in file names.
+    apt-get --simulate --no-download install $unpacked |
+        sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*\[\([a-z0-9]*\)\]).*/\1 \2 \3/p' >"$work/unpacked"
+    while read -r name version arch; do
+        deb=$apt/archives/${name}_$(echo "$version" | sed 's/:/%3a/')_$arch.deb
+        dpkg-deb --fsys-tarfile "$deb" >"$work/tar"
+        tar -C "$root" -xpf "$work/tar" --keep-directory-symlink --exclude-from="$work/exclude"
+        echo "$name $version" >>"$work/packages"
+    done <"$work/unpacked"
+fi
 umount -R "$root"
 # In the upper folder, not in the mounted root: there, removing what the layers below have would leave marks.
 upper=$work/upper

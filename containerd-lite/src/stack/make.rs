@@ -222,7 +222,7 @@ impl<'a> Maker<'a> {
             let path = self.work.join("dpkg.cfg");
             fs::write(&path, excluded).map_err(at("write", &path))?;
             let below: Vec<String> = on.iter().rev().map(|layer| layer.dir.display().to_string()).collect();
-            args.push(below.join(":").into());
+            args.extend([below.join(":").into(), recipe.unpacked.join(" ").into()]);
             args.extend(recipe.packages.iter().map(Into::into));
             LAYER_SCRIPT
         };

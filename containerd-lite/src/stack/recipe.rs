@@ -12,26 +12,26 @@ pub struct Recipe {
     pub layer: LayerName,
     /// Packages of the distribution; what they depend on comes along, what they recommend does not.
     pub packages: &'static [&'static str],
-    /// Paths that dpkg leaves out, besides documentation.
+    /// Packages that are only unpacked, with what they depend on: none of their scripts runs, and the layers on top do
+    /// not know of them. For many small packages that takes a third of the time.
+    pub unpacked: &'static [&'static str],
+    /// Paths that are left out, besides documentation.
     pub exclude: &'static [&'static str],
 }
 
-/// npm comes as hundreds of packages, and these folders of them, more than half of all files, belong to bundlers and
-/// test tools that npm itself never loads: without them the layer is made in two thirds of the time.
+/// npm comes as nearly four hundred packages of plain files, and these folders of them, more than half of all files,
+/// belong to bundlers and test tools that npm itself never loads.
 const NPM_NEVER_LOADS: &[&str] = &[
     "/usr/share/nodejs/@types/*",
-    "/usr/share/nodejs/@babel/helper*",
-    "/usr/share/nodejs/@babel/plugin*",
-    "/usr/share/nodejs/@babel/preset*",
-    "/usr/share/nodejs/@babel/runtime*",
-    "/usr/share/nodejs/@babel/standalone/*",
+    "/usr/share/nodejs/@babel/*",
     "/usr/share/nodejs/@webassemblyjs/*",
+    "/usr/share/nodejs/ast-types/*",
     "/usr/share/nodejs/caniuse-lite/*",
-    "/usr/share/nodejs/core-js/*",
-    "/usr/share/nodejs/core-js-pure/*",
-    "/usr/share/nodejs/core-js-compat/*",
+    "/usr/share/nodejs/core-js*",
     "/usr/share/nodejs/es-abstract/*",
     "/usr/share/nodejs/eslint/*",
+    "/usr/share/nodejs/handlebars/*",
+    "/usr/share/nodejs/jest-*",
     "/usr/share/nodejs/lodash-es/*",
     "/usr/share/nodejs/regenerate-unicode-properties/*",
     "/usr/share/nodejs/terser/*",
@@ -52,10 +52,11 @@ pub const fn recipe(layer: LayerName) -> Recipe {
         LayerName::PythonBuild => (&["python3-pip"], &[]),
         // Debian keeps ensurepip out of python3; third-party buildpacks make virtual environments.
         LayerName::PythonDev => (&["python3-dev", "python3-venv"], &[]),
-        LayerName::Nodejs => (&["nodejs", "npm"], NPM_NEVER_LOADS),
+        LayerName::Nodejs => (&["nodejs"], NPM_NEVER_LOADS),
         LayerName::Go => (&["golang-go"], &["/usr/share/go-*/test/*", "/usr/share/go-*/api/*"]),
         LayerName::Static => (&["nginx-light"], &[]),
         LayerName::Git => (&["git", "openssh-server"], &[]),
     };
-    Recipe { layer, packages, exclude }
+    let unpacked: &[&str] = if matches!(layer, LayerName::Nodejs) { &["npm"] } else { &[] };
+    Recipe { layer, packages, unpacked, exclude }
 }
