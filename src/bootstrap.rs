@@ -25,13 +25,13 @@ mod plan;
 use plan::{Observed, Step};
 
 /// The apps that make the platform, in the order in which they are needed.
-pub const SYSTEM_APPS: [&str; 5] = ["scheduler", "controller", "blobs", "router", "gitd"];
+pub(crate) const SYSTEM_APPS: [&str; 5] = ["scheduler", "controller", "blobs", "router", "gitd"];
 
 /// How long to wait before a failed step is planned again.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Work until every system app is as it is wanted, or the shutdown is asked for.
-pub fn run(config: &Config, shutdown: &Shutdown) {
+pub(crate) fn run(config: &Config, shutdown: &Shutdown) {
     let store = StoreClient::new(&api::paths::store_socket(&config.run_dir));
     let mut observed = Observed::default();
     while !shutdown.asked() {
@@ -159,12 +159,12 @@ fn memory_bytes(name: &str) -> u64 {
 }
 
 /// Whether jobs or their traces may be left of a daemon that is gone.
-pub fn leftovers(config: &Config) -> bool {
+pub(crate) fn leftovers(config: &Config) -> bool {
     let jobs = std::fs::read_dir(config.data_dir.join("jobs")).is_ok_and(|mut entries| entries.next().is_some());
     jobs || Path::new("/sys/class/net").join(bridge(config)).exists()
 }
 
 /// The name of the bridge that jobs hang on.
-pub fn bridge(config: &Config) -> String {
+pub(crate) fn bridge(config: &Config) -> String {
     format!("{}0", config.instance)
 }

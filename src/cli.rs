@@ -23,7 +23,7 @@ mod release;
 mod route;
 mod run;
 
-pub use context::Context;
+pub(crate) use context::Context;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,7 +104,7 @@ enum Command {
 }
 
 /// Parse and do.
-pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let command = Cli::command();
     let cli = match command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,

@@ -14,7 +14,7 @@ const CONFIG_PATH: &str = "/etc/slipway/host.json";
 /// The file as it is written: everything optional, so that later versions can add to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Raw {
+pub(crate) struct Raw {
     /// The cluster, made by `slipway init`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -46,7 +46,7 @@ pub struct Raw {
 
 /// What a host runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub(crate) struct Config {
     pub cluster: String,
     pub host: HostId,
     pub domain: String,
@@ -62,26 +62,26 @@ pub struct Config {
 
 /// An address with a prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnet {
+pub(crate) struct Subnet {
     pub address: Ipv4Addr,
     pub prefix: u8,
 }
 
 /// The file in force: the flag, else `SLIPWAY_CONFIG`, else the usual place.
-pub fn file_path(flag: Option<&Path>) -> PathBuf {
+pub(crate) fn file_path(flag: Option<&Path>) -> PathBuf {
     flag.map(Path::to_path_buf)
         .or_else(|| std::env::var_os("SLIPWAY_CONFIG").map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(CONFIG_PATH))
 }
 
 /// Read the file; absent is empty.
-pub fn read(file: &Path) -> Result<Raw> {
+pub(crate) fn read(file: &Path) -> Result<Raw> {
     let Some(text) = os::file::read_if_exists(file)? else { return Ok(Raw::default()) };
     serde_json::from_slice(&text).with_context(|| format!("read {}", file.display()))
 }
 
 /// Write the file.
-pub fn write(file: &Path, raw: &Raw) -> Result<()> {
+pub(crate) fn write(file: &Path, raw: &Raw) -> Result<()> {
     if let Some(dir) = file.parent() {
         os::file::make_dir(dir, 0o755)?;
     }
@@ -92,7 +92,7 @@ pub fn write(file: &Path, raw: &Raw) -> Result<()> {
 
 impl Raw {
     /// What is missing filled in: ids are made, the rest has its usual value.
-    pub fn complete(mut self) -> Raw {
+    pub(crate) fn complete(mut self) -> Raw {
         self.cluster.get_or_insert_with(os::entropy::uuid);
         self.host.get_or_insert_with(|| host_name().unwrap_or_else(|| "host1".to_owned()));
         self.domain.get_or_insert_with(|| "slipway.localhost".to_owned());
@@ -106,7 +106,7 @@ impl Raw {
     }
 
     /// The same, checked.
-    pub fn check(self, file: &Path) -> Result<Config> {
+    pub(crate) fn check(self, file: &Path) -> Result<Config> {
         let raw = self.complete();
         let missing = |what: &'static str| format!("{what} is missing");
         let config = Config {
@@ -136,7 +136,7 @@ impl Raw {
 
 impl Config {
     /// The configuration of this host, which `slipway init` has made.
-    pub fn load(flag: Option<&Path>) -> Result<Config> {
+    pub(crate) fn load(flag: Option<&Path>) -> Result<Config> {
         let file = file_path(flag);
         let raw = read(&file)?;
         if raw.cluster.is_none() {
@@ -146,7 +146,7 @@ impl Config {
     }
 
     /// The URL of an app's default route.
-    pub fn url(&self, domain: &str) -> String {
+    pub(crate) fn url(&self, domain: &str) -> String {
         if self.http_port == 80 { format!("http://{domain}") } else { format!("http://{domain}:{}", self.http_port) }
     }
 }

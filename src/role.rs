@@ -12,11 +12,11 @@ use types::JobId;
 use crate::Exit;
 use crate::cli::Context;
 
-pub mod host;
+pub(crate) mod host;
 
 /// Commands that the platform gives itself.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// The controller: API and deployer
     #[command(hide = true)]
     Controller(Controller),
@@ -48,7 +48,7 @@ pub enum Command {
 
 /// What every system job is told by its host.
 #[derive(Debug, Args)]
-pub struct JobArgs {
+pub(crate) struct JobArgs {
     /// The job that this is
     #[arg(long, env = "SLIPWAY_JOB", value_name = "ID")]
     job: JobId,
@@ -64,7 +64,7 @@ pub struct JobArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct Controller {
+pub(crate) struct Controller {
     #[command(flatten)]
     role: JobArgs,
     /// Apps answer at NAME.DOMAIN
@@ -73,7 +73,7 @@ pub struct Controller {
 }
 
 #[derive(Debug, Args)]
-pub struct Router {
+pub(crate) struct Router {
     #[command(flatten)]
     role: JobArgs,
     /// Where it listens
@@ -82,7 +82,7 @@ pub struct Router {
 }
 
 #[derive(Debug, Args)]
-pub struct Gitd {
+pub(crate) struct Gitd {
     #[command(subcommand)]
     verb: Option<GitdVerb>,
     /// The job that this is
@@ -113,7 +113,7 @@ enum GitdVerb {
 }
 
 /// Stages that the runtime and the supervisor start by themselves: single-threaded, before everything else.
-pub fn hidden_stage(args: &[OsString]) -> Option<ExitCode> {
+pub(crate) fn hidden_stage(args: &[OsString]) -> Option<ExitCode> {
     runtime::init_stage();
     match args {
         [_, verb, dir] if verb == "shim" => Some(containerd_lite::shim::main(Path::new(dir))),
@@ -122,7 +122,7 @@ pub fn hidden_stage(args: &[OsString]) -> Option<ExitCode> {
 }
 
 /// Play a role until it ends.
-pub fn run(command: Command, _context: &Context) -> Result<ExitCode> {
+pub(crate) fn run(command: Command, _context: &Context) -> Result<ExitCode> {
     match command {
         Command::Controller(args) => {
             let shutdown = begin(&args.role)?;

@@ -1,5 +1,5 @@
 //! Words on a terminal: results to stdout, everything else to stderr, the same meaning without colour.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this file is where the command line prints")]
+#![expect(clippy::print_stderr, reason = "this file is where the command line prints")]
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// How listings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Columns for people.
     Table,
     /// One JSON document for programs.
@@ -17,34 +17,29 @@ pub enum Format {
 }
 
 /// A line of result.
-pub fn out(line: &str) {
+pub(crate) fn out(line: &str) {
     // A reader that closed the pipe has what it wanted.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// Bytes of result as they are.
-pub fn out_bytes(bytes: &[u8]) {
+pub(crate) fn out_bytes(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
 /// A line for the person, not for the pipe.
-pub fn note(line: &str) {
+pub(crate) fn note(line: &str) {
     eprintln!("{line}");
 }
 
 /// A headline as Heroku's and git's tools print it.
-pub fn step(line: &str) {
+pub(crate) fn step(line: &str) {
     eprintln!("{} {line}", paint("1;34", "----->"));
 }
 
-/// A line under a headline.
-pub fn detail(line: &str) {
-    eprintln!("       {line}");
-}
-
 /// A failure: what failed, and what to do.
-pub fn fail(message: &str, hint: Option<&str>) {
+pub(crate) fn fail(message: &str, hint: Option<&str>) {
     eprintln!("{} {message}", paint("1;31", " !"));
     if let Some(hint) = hint {
         eprintln!("    {hint}");
@@ -52,7 +47,7 @@ pub fn fail(message: &str, hint: Option<&str>) {
 }
 
 /// `text` in a colour if standard error is a terminal that wants one.
-pub fn paint(code: &str, text: &str) -> String {
+pub(crate) fn paint(code: &str, text: &str) -> String {
     if wants_colour() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
@@ -62,13 +57,13 @@ fn wants_colour() -> bool {
 }
 
 /// One JSON document to stdout.
-pub fn json<T: Serialize>(value: &T) -> Result<()> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
     out(&serde_json::to_string_pretty(value).context("write the result as JSON")?);
     Ok(())
 }
 
 /// Columns as wide as they need, the last one free. No heading when there is nothing under it.
-pub fn table(head: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;
     }
@@ -91,7 +86,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
 }
 
 /// A duration as people say it: `350ms`, `4.2s`, `3m 5s`, `2h 10m`, `3d 4h`.
-pub fn duration(span: Duration) -> String {
+pub(crate) fn duration(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
         0 => format!("{}ms", span.as_millis()),
@@ -103,7 +98,7 @@ pub fn duration(span: Duration) -> String {
 }
 
 /// How long ago a moment in milliseconds since 1970 was; `-` for never.
-pub fn age(millis: u64) -> String {
+pub(crate) fn age(millis: u64) -> String {
     if millis == 0 {
         return "-".to_owned();
     }
@@ -114,7 +109,7 @@ pub fn age(millis: u64) -> String {
 }
 
 /// How long ago an RFC 3339 text was; `-` when there is none.
-pub fn age_of(text: Option<&str>) -> String {
+pub(crate) fn age_of(text: Option<&str>) -> String {
     text.and_then(os::clock::WallTime::parse).map_or_else(|| "-".to_owned(), |then| age(then.unix_millis()))
 }
 

@@ -10,7 +10,7 @@ use super::SYSTEM_APPS;
 
 /// What this run of the bootstrap has seen to be there.
 #[derive(Debug, Default)]
-pub struct Observed {
+pub(super) struct Observed {
     /// Installed apps, with what the scheduler is asked for.
     pub formations: BTreeMap<&'static str, FormationSpec>,
     /// A scheduler is placed; it places the rest.
@@ -21,7 +21,7 @@ pub struct Observed {
 
 /// One thing to do. Doing it again does no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Make an app, or bring it up to date.
     Install(&'static str),
     /// Commit an app's jobs to this host, without a scheduler.
@@ -42,7 +42,7 @@ impl fmt::Display for Step {
 
 /// The next step, if any is left. The scheduler comes first, since it places all others; layers come last,
 /// since they take longest and only the git receiver waits for them.
-pub fn next(observed: &Observed) -> Option<Step> {
+pub(super) fn next(observed: &Observed) -> Option<Step> {
     for name in SYSTEM_APPS {
         if observed.formations.contains_key(name) {
             if name == "scheduler" && !observed.placed {

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::term::{self, Format};
 
 #[derive(Debug, Args)]
-pub struct Create {
+pub(super) struct Create {
     /// The name; none to have one made
     name: Option<String>,
     /// Make no git remote
@@ -25,7 +25,7 @@ pub struct Create {
 }
 
 #[derive(Debug, Args)]
-pub struct Delete {
+pub(super) struct Delete {
     /// The app; else --app
     name: Option<String>,
     /// Do not ask
@@ -34,13 +34,13 @@ pub struct Delete {
 }
 
 #[derive(Debug, Args)]
-pub struct Apps {
+pub(super) struct Apps {
     /// The platform's own apps
     #[arg(long)]
     system: bool,
 }
 
-pub fn create(context: &Context, args: &Create) -> Result<()> {
+pub(super) fn create(context: &Context, args: &Create) -> Result<()> {
     let config = context.config()?;
     let controller = context.controller()?;
     let in_repository = !args.no_remote && git(&["rev-parse", "--git-dir"]).is_some();
@@ -78,7 +78,7 @@ fn git(args: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-pub fn delete(context: &Context, args: &Delete) -> Result<()> {
+pub(super) fn delete(context: &Context, args: &Delete) -> Result<()> {
     let controller = context.controller()?;
     let name = match &args.name {
         Some(name) => name.clone(),
@@ -113,7 +113,7 @@ fn confirm(name: &str) -> Result<()> {
     Ok(())
 }
 
-pub fn apps(context: &Context, args: &Apps) -> Result<()> {
+pub(super) fn apps(context: &Context, args: &Apps) -> Result<()> {
     let controller = context.controller()?;
     let which = if args.system { "only" } else { "none" };
     let apps = controller.call_query(&endpoints::APPS, &[], &[("system", which)], &())?;
@@ -135,7 +135,7 @@ pub fn apps(context: &Context, args: &Apps) -> Result<()> {
     Ok(())
 }
 
-pub fn show(context: &Context) -> Result<()> {
+pub(super) fn show(context: &Context) -> Result<()> {
     let config = context.config()?;
     let controller = context.controller()?;
     let app = context.app(&controller)?;
@@ -170,7 +170,7 @@ pub fn show(context: &Context) -> Result<()> {
 }
 
 /// The URL that a route answers at.
-pub fn route_url(config: &Config, route: &Route) -> String {
+pub(super) fn route_url(config: &Config, route: &Route) -> String {
     let path = if route.path == "/" { "" } else { route.path.as_str() };
     format!("{}{path}", config.url(&route.domain))
 }

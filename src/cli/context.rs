@@ -12,11 +12,11 @@ use crate::config::{self, Config};
 use crate::term::Format;
 
 /// The name of the git remote that `create` makes.
-pub const REMOTE: &str = "slipway";
+pub(super) const REMOTE: &str = "slipway";
 
 /// What every command needs.
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     file: Option<PathBuf>,
     app: Option<String>,
     /// How listings are printed.
@@ -24,28 +24,28 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(file: Option<PathBuf>, app: Option<String>, format: Format) -> Context {
+    pub(crate) fn new(file: Option<PathBuf>, app: Option<String>, format: Format) -> Context {
         Context { file, app, format }
     }
 
     /// Where the configuration is, or would be.
-    pub fn config_file(&self) -> PathBuf {
+    pub(crate) fn config_file(&self) -> PathBuf {
         config::file_path(self.file.as_deref())
     }
 
     /// This host's configuration.
-    pub fn config(&self) -> Result<Config> {
+    pub(crate) fn config(&self) -> Result<Config> {
         Config::load(self.file.as_deref())
     }
 
     /// The controller.
-    pub fn controller(&self) -> Result<Client> {
+    pub(crate) fn controller(&self) -> Result<Client> {
         let config = self.config()?;
         Ok(Client::service(&config.run_dir, endpoints::SERVICE))
     }
 
     /// The name of the app that is meant.
-    pub fn app_name(&self) -> Result<String> {
+    pub(crate) fn app_name(&self) -> Result<String> {
         if let Some(name) = &self.app {
             return Ok(name.clone());
         }
@@ -56,13 +56,13 @@ impl Context {
     }
 
     /// The app that is meant.
-    pub fn app(&self, controller: &Client) -> Result<App> {
+    pub(crate) fn app(&self, controller: &Client) -> Result<App> {
         let name = self.app_name()?;
         controller.call(&endpoints::APP, &[&name], &()).map_err(|error| named(error, "app", &name))
     }
 
     /// The current release of an app, if it has one.
-    pub fn release(&self, controller: &Client, app: &App) -> Result<Option<Release>> {
+    pub(crate) fn release(&self, controller: &Client, app: &App) -> Result<Option<Release>> {
         match controller.call(&endpoints::APP_RELEASE, &[app.id.as_str()], &()) {
             Ok(release) => Ok(Some(release)),
             Err(error) if error.is_not_found() => Ok(None),
@@ -71,14 +71,14 @@ impl Context {
     }
 
     /// The current release of an app that must have one.
-    pub fn deployed(&self, controller: &Client, app: &App) -> Result<Release> {
+    pub(crate) fn deployed(&self, controller: &Client, app: &App) -> Result<Release> {
         self.release(controller, app)?
             .with_context(|| format!("{} has no release yet; `git push {REMOTE} main` makes the first", app.name))
     }
 }
 
 /// Flynn's form of "not found" has no text: say what was looked for.
-pub fn named(error: api::CallError, kind: &str, name: &str) -> anyhow::Error {
+pub(super) fn named(error: api::CallError, kind: &str, name: &str) -> anyhow::Error {
     if !error.is_not_found() {
         return error.into();
     }
@@ -99,7 +99,7 @@ fn app_of_remote(dir: &Path) -> Option<String> {
 }
 
 /// The last segment of a git URL, without `.git`.
-pub fn app_of_url(url: &str) -> Option<String> {
+pub(super) fn app_of_url(url: &str) -> Option<String> {
     let name = url.rsplit(['/', ':']).next()?.trim_end_matches(".git");
     types::AppName::parse(name).ok().map(|name| name.to_string())
 }

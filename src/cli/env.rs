@@ -13,7 +13,7 @@ use super::release;
 use crate::term::{self, Format};
 
 #[derive(Debug, Args)]
-pub struct Env {
+pub(super) struct Env {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -41,7 +41,7 @@ enum Verb {
     },
 }
 
-pub fn env(context: &Context, args: Env) -> Result<()> {
+pub(super) fn env(context: &Context, args: Env) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let release = context.release(&controller, &app)?;

@@ -21,7 +21,7 @@ use crate::term::{self, Format};
 use crate::{Exit, role};
 
 #[derive(Debug, Args)]
-pub struct Host {
+pub(super) struct Host {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -73,7 +73,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(180);
 /// The daemon's log is put aside at the next start when it is larger.
 const LOG_BYTES_MAX: u64 = 32 << 20;
 
-pub fn host(context: &Context, args: Host) -> Result<ExitCode> {
+pub(super) fn host(context: &Context, args: Host) -> Result<ExitCode> {
     let config = context.config()?;
     match args.verb {
         None => return role::host::run(&config),

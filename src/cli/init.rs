@@ -11,7 +11,7 @@ use crate::config::{self, Raw};
 use crate::term::{self, Format};
 
 #[derive(Debug, Args)]
-pub struct Init {
+pub(super) struct Init {
     /// Apps answer at NAME.DOMAIN; the default needs no DNS on this machine
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
@@ -38,7 +38,7 @@ pub struct Init {
     instance: Option<String>,
 }
 
-pub fn init(context: &Context, args: &Init) -> Result<()> {
+pub(super) fn init(context: &Context, args: &Init) -> Result<()> {
     let file = context.config_file();
     let there = config::read(&file)?;
     let fresh = there.cluster.is_none();

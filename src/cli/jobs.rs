@@ -18,7 +18,7 @@ use crate::term::{self, Format};
 const SCALE_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
-pub struct Ps {
+pub(super) struct Ps {
     /// Also jobs that ended lately
     #[arg(short = 'A', long)]
     all: bool,
@@ -28,7 +28,7 @@ pub struct Ps {
 }
 
 #[derive(Debug, Args)]
-pub struct Scale {
+pub(super) struct Scale {
     /// TYPE=COUNT, e.g. web=3 worker=1; none shows the counts
     counts: Vec<String>,
     /// Do not wait until the jobs are there
@@ -37,7 +37,7 @@ pub struct Scale {
 }
 
 #[derive(Debug, Args)]
-pub struct Kill {
+pub(super) struct Kill {
     /// Job ids as `ps` prints them, or their first characters
     #[arg(required = true)]
     jobs: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Kill {
     now: bool,
 }
 
-pub fn ps(context: &Context, args: &Ps) -> Result<()> {
+pub(super) fn ps(context: &Context, args: &Ps) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let ended = if args.all { "yes" } else { "no" };
@@ -68,7 +68,7 @@ pub fn ps(context: &Context, args: &Ps) -> Result<()> {
 }
 
 /// The name people use for a job: `web.1a2b3c4d`.
-pub fn job_name(job: &Job) -> String {
+pub(super) fn job_name(job: &Job) -> String {
     format!("{}.{}", job.process_type, job.id.short())
 }
 
@@ -88,7 +88,7 @@ fn row(job: &Job, releases: &[Release]) -> Vec<String> {
     ]
 }
 
-pub fn scale(context: &Context, args: &Scale) -> Result<()> {
+pub(super) fn scale(context: &Context, args: &Scale) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let release = context.deployed(&controller, &app)?;
@@ -188,7 +188,7 @@ fn wait_for_counts(
     }
 }
 
-pub fn kill(context: &Context, args: &Kill) -> Result<()> {
+pub(super) fn kill(context: &Context, args: &Kill) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let query: &[(&str, &str)] = if args.now { &[("now", "1")] } else { &[] };

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::term::{self, Format};
 
 #[derive(Debug, Args)]
-pub struct Key {
+pub(super) struct Key {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -34,7 +34,7 @@ enum Verb {
     },
 }
 
-pub fn key(context: &Context, args: Key) -> Result<()> {
+pub(super) fn key(context: &Context, args: Key) -> Result<()> {
     let controller = context.controller()?;
     match args.verb.unwrap_or(Verb::List) {
         Verb::List => {
@@ -91,13 +91,13 @@ fn read_key(file: Option<PathBuf>) -> Result<String> {
 }
 
 /// The name under which this host's git receiver is reached.
-pub fn ssh_host(config: &Config) -> &str {
+pub(super) fn ssh_host(config: &Config) -> &str {
     // Names below localhost are known to browsers and curl, not to every resolver.
     if config.domain.ends_with("localhost") { "localhost" } else { &config.domain }
 }
 
 /// Tell ssh the receiver's key, which this command reads from the host itself: nothing has to be trusted on first use.
-pub fn trust_host_key(config: &Config) {
+pub(super) fn trust_host_key(config: &Config) {
     let known = || -> Result<Option<PathBuf>> {
         let public = std::fs::read_to_string(config.run_dir.join("ssh_host_key.pub"))?;
         let mut fields = public.split_whitespace();

@@ -8,7 +8,7 @@ use super::Context;
 use crate::term::{self, Format};
 
 #[derive(Debug, Args)]
-pub struct Log {
+pub(super) struct Log {
     /// Go on as lines are written
     #[arg(short, long)]
     follow: bool,
@@ -32,7 +32,7 @@ pub struct Log {
     init: bool,
 }
 
-pub fn log(context: &Context, args: &Log) -> Result<()> {
+pub(super) fn log(context: &Context, args: &Log) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let lines = args.lines.to_string();

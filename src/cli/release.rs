@@ -16,19 +16,19 @@ use crate::term::{self, Format};
 const DEPLOY_TIMEOUT: Duration = Duration::from_secs(900);
 
 #[derive(Debug, Args)]
-pub struct Releases {
+pub(super) struct Releases {
     /// So many of the newest
     #[arg(short = 'n', long, default_value_t = 20)]
     lines: usize,
 }
 
 #[derive(Debug, Args)]
-pub struct Rollback {
+pub(super) struct Rollback {
     /// The release: a number as v3, or an id; none is the one before the current
     release: Option<String>,
 }
 
-pub fn releases(context: &Context, args: &Releases) -> Result<()> {
+pub(super) fn releases(context: &Context, args: &Releases) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let releases = controller.call(&endpoints::APP_RELEASES, &[app.id.as_str()], &())?;
@@ -51,7 +51,7 @@ pub fn releases(context: &Context, args: &Releases) -> Result<()> {
     Ok(())
 }
 
-pub fn rollback(context: &Context, args: &Rollback) -> Result<()> {
+pub(super) fn rollback(context: &Context, args: &Rollback) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let current = context.deployed(&controller, &app)?;
@@ -75,7 +75,7 @@ pub fn rollback(context: &Context, args: &Rollback) -> Result<()> {
 }
 
 /// Deploy a release and follow it to its end.
-pub fn deploy(context: &Context, controller: &Client, app: &App, release: &Release) -> Result<()> {
+pub(super) fn deploy(context: &Context, controller: &Client, app: &App, release: &Release) -> Result<()> {
     let start = os::clock::now();
     let request = NewDeployment { id: release.id.to_string() };
     let deployment = controller.call(&endpoints::DEPLOY, &[app.id.as_str()], &request)?;
@@ -120,7 +120,7 @@ fn follow(controller: &Client, deployment: Deployment) -> Result<Deployment> {
     Ok(now)
 }
 
-pub fn deployments(context: &Context) -> Result<()> {
+pub(super) fn deployments(context: &Context) -> Result<()> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     let deployments = controller.call(&endpoints::DEPLOYMENTS, &[app.id.as_str()], &())?;

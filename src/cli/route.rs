@@ -10,7 +10,7 @@ use super::context::named;
 use crate::term::{self, Format};
 
 #[derive(Debug, Args)]
-pub struct Routes {
+pub(super) struct Routes {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -34,7 +34,7 @@ enum Verb {
     },
 }
 
-pub fn routes(context: &Context, args: Routes) -> Result<()> {
+pub(super) fn routes(context: &Context, args: Routes) -> Result<()> {
     let config = context.config()?;
     let controller = context.controller()?;
     let app = context.app(&controller)?;

@@ -17,7 +17,7 @@ use crate::term;
 
 #[derive(Debug, Args)]
 #[command(trailing_var_arg = true)]
-pub struct Run {
+pub(super) struct Run {
     /// Print the job's id and let it run
     #[arg(short, long)]
     detached: bool,
@@ -32,7 +32,7 @@ pub struct Run {
     command: Vec<String>,
 }
 
-pub fn run(context: &Context, args: &Run) -> Result<ExitCode> {
+pub(super) fn run(context: &Context, args: &Run) -> Result<ExitCode> {
     let controller = context.controller()?;
     let app = context.app(&controller)?;
     context.deployed(&controller, &app)?;

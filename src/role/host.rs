@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::{Exit, bootstrap};
 
 /// Run until SIGTERM, SIGINT or `slipway host stop`. Jobs go on without the daemon, except after the last.
-pub fn run(config: &Config) -> Result<ExitCode> {
+pub(crate) fn run(config: &Config) -> Result<ExitCode> {
     os::log::init(log::LevelFilter::Info);
     log::info!(host:% = config.host, version = env!("CARGO_PKG_VERSION"); "host starting");
     os::file::make_dir(&config.data_dir, 0o711)?;
@@ -37,14 +37,13 @@ pub fn run(config: &Config) -> Result<ExitCode> {
     let network = network(config).context("set up the network of jobs")?;
     let agent = Agent::start(agent_options(config, &network, &store, &shutdown)?).context("start the host agent")?;
     let listening = agent.serve().context("serve the host's API")?;
-    let resolver = resolver(&network, &store, &shutdown).context("start the resolver")?;
+    resolver(&network, &store, &shutdown).context("start the resolver")?;
     let (for_bootstrap, until) = (config.clone(), shutdown.clone());
     os::thread::spawn("bootstrap", move || bootstrap::run(&for_bootstrap, &until)).context("start the bootstrap")?;
     log::info!(host:% = config.host; "host started");
     shutdown.wait();
     log::info!("host stopping");
     listening.finish();
-    drop(resolver);
     drop(agent);
     store_shutdown.ask();
     serving.finish();
