@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 /// Print the failure once, with everything that led to it and what to do.
 fn report(error: &anyhow::Error) -> Exit {
-    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<types::ApiError>());
+    let refusal = refusal(error);
     let call = error.chain().find_map(|cause| cause.downcast_ref::<api::CallError>());
     match (refusal, call) {
         (Some(refusal), _) => {
@@ -66,8 +66,32 @@ fn report(error: &anyhow::Error) -> Exit {
     }
 }
 
+/// The refusal in a chain of causes. A call that was refused shows the refusal's words as its own, and is itself the link.
+fn refusal(error: &anyhow::Error) -> Option<&types::ApiError> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<api::CallError>() {
+        Some(api::CallError::Refused(refusal)) => Some(refusal),
+        _ => cause.downcast_ref::<types::ApiError>(),
+    })
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_is_found_below_a_call_and_below_context() {
+        let refused = || types::ApiError::new(types::Code::Conflict, "another one is under way");
+        let bare = anyhow::Error::from(refused());
+        let call = anyhow::Error::from(api::CallError::Refused(refused())).context("deploy v2");
+        for error in [bare, call] {
+            assert_eq!(refusal(&error).map(|refusal| refusal.code), Some(types::Code::Conflict));
+        }
+        assert!(refusal(&anyhow::anyhow!("no code in it")).is_none());
     }
 }
