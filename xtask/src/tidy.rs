@@ -60,6 +60,9 @@ pub(crate) fn run() -> Result<()> {
             check_rust(&file, &text, &mut faults);
         }
         check_text(&file, &text, &mut faults);
+        if path.extension().is_some_and(|extension| extension == "md") {
+            check_links(&file, &text, &mut faults);
+        }
     }
     check_folders(&mut faults);
     if faults.is_empty() {
@@ -186,6 +189,19 @@ fn check_text(file: &str, text: &str, faults: &mut Vec<String>) {
         }
         if line.ends_with(' ') && !file.ends_with(".md") && !file.contains("/scripts/") {
             faults.push(format!("{file}:{}: white space at the end of the line", at + 1));
+        }
+    }
+}
+
+/// Links of a document to files: each must lead somewhere.
+fn check_links(file: &str, text: &str, faults: &mut Vec<String>) {
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    for (at, line) in text.lines().enumerate() {
+        for rest in line.split("](").skip(1) {
+            let target = rest.split([')', '#']).next().unwrap_or("");
+            if !target.is_empty() && !target.contains("://") && !folder.join(target).exists() {
+                faults.push(format!("{file}:{}: a link to {target}, which does not exist", at + 1));
+            }
         }
     }
 }
