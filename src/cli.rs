@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::TypedValueParser;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::term::{self, Format};
@@ -44,7 +45,7 @@ struct Cli {
     #[arg(short, long, global = true, env = "SLIPWAY_APP", value_name = "NAME")]
     app: Option<String>,
     /// The host's configuration file
-    #[arg(long, global = true, env = "SLIPWAY_CONFIG", value_name = "FILE", hide_env_values = true)]
+    #[arg(long, global = true, env = "SLIPWAY_CONFIG", value_name = "FILE", hide_env_values = true, value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
     /// Print listings as JSON
     #[arg(long, global = true)]
@@ -106,6 +107,10 @@ enum Command {
 /// Parse and do.
 pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let command = Cli::command();
+    let mut args = args;
+    if args.len() == 1 {
+        args.push("--help".into());
+    }
     let cli = match command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -115,7 +120,12 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
         }
     };
     let format = if cli.json { Format::Json } else { Format::Table };
-    let context = Context::new(cli.config, cli.app, format);
+    // A variable that is set to nothing is not set.
+    let context = Context::new(
+        cli.config.filter(|path| !path.as_os_str().is_empty()),
+        cli.app.filter(|name| !name.is_empty()),
+        format,
+    );
     dispatch(cli.command, &context)
 }
 
@@ -139,7 +149,9 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Host(args) => return host::host(context, args),
         Command::Init(args) => init::init(context, &args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "slipway", &mut std::io::stdout().lock());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "slipway", &mut script);
+            term::out_bytes(&script);
             Ok(())
         }
         Command::Version => version(context.format),

@@ -44,6 +44,20 @@ pub(crate) struct Raw {
     pub instance: Option<String>,
 }
 
+/// There is no configuration yet.
+#[derive(Debug)]
+pub(crate) struct NoCluster {
+    file: PathBuf,
+}
+
+impl std::fmt::Display for NoCluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "this host is in no cluster: {} does not exist", self.file.display())
+    }
+}
+
+impl std::error::Error for NoCluster {}
+
 /// What a host runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -70,7 +84,7 @@ pub(crate) struct Subnet {
 /// The file in force: the flag, else `SLIPWAY_CONFIG`, else the usual place.
 pub(crate) fn file_path(flag: Option<&Path>) -> PathBuf {
     flag.map(Path::to_path_buf)
-        .or_else(|| std::env::var_os("SLIPWAY_CONFIG").map(PathBuf::from))
+        .or_else(|| std::env::var_os("SLIPWAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(CONFIG_PATH))
 }
 
@@ -140,7 +154,7 @@ impl Config {
         let file = file_path(flag);
         let raw = read(&file)?;
         if raw.cluster.is_none() {
-            bail!("this host is in no cluster: {} does not exist; `slipway init` makes one", file.display());
+            return Err(NoCluster { file }.into());
         }
         raw.check(&file)
     }

@@ -52,11 +52,17 @@ fn report(error: &anyhow::Error) -> Exit {
                 _ => Exit::Failure,
             }
         }
-        (None, Some(api::CallError::Connect { .. })) => {
-            term::fail(
-                &format!("{error:#}"),
-                Some("is the host running? `slipway host status` tells, `slipway host start` starts it"),
-            );
+        (None, Some(api::CallError::Connect { source, .. })) => {
+            let hint = if source.kind() == std::io::ErrorKind::PermissionDenied {
+                "the platform's sockets are root's: try again with sudo"
+            } else {
+                "is the host running? `slipway host status` tells, `slipway host start` starts it"
+            };
+            term::fail(&format!("{error:#}"), Some(hint));
+            Exit::Unavailable
+        }
+        _ if error.is::<config::NoCluster>() => {
+            term::fail(&format!("{error:#}"), Some("`slipway init` makes a cluster of this machine"));
             Exit::Unavailable
         }
         _ => {

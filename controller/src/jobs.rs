@@ -167,7 +167,7 @@ fn find(controller: &Controller, app: &App, text: &str) -> Result<Job, ApiError>
     let named: Vec<&Job> = jobs.iter().filter(|job| text.len() >= PREFIX_MIN && job.uuid.starts_with(text)).collect();
     match named.as_slice() {
         [one] => Ok((*one).clone()),
-        [] => Err(ApiError::not_found("job", text).hint(format!("slipway ps -a {} lists them", app.name))),
+        [] => Err(ApiError::not_found("job", text).hint(format!("slipway ps -A --app {} lists them", app.name))),
         [_, _, ..] => Err(ApiError::new(Code::Conflict, format!("{text} names {} jobs", named.len()))
             .hint("give more characters of the id")),
     }

@@ -105,7 +105,7 @@ pub(crate) fn create(controller: &Controller, call: &Call, new: &NewRoute) -> Re
         }
         if path != "/" && ROUTE_NAMES.get(&controller.store, &[&name_key(&domain, "/")])?.is_none() {
             let error = ApiError::invalid("path", &format!("{path} needs a route for {domain} itself"));
-            return Err(error.hint(format!("slipway route add {domain} -a {}", app.name)));
+            return Err(error.hint(format!("slipway routes add {domain} --app {}", app.name)));
         }
         let route = new_route(&app, service_of(&app, &new.service)?, domain.clone(), path.clone());
         Ok((add(Change::new(), &app, &route), route))

@@ -52,11 +52,12 @@ pub(super) fn create(context: &Context, args: &Create) -> Result<()> {
     let remote = git_url(&config, app.name.as_str());
     let url = config.url(&format!("{}.{}", app.name, config.domain));
     if context.format == Format::Json {
-        return term::json(&serde_json::json!({ "app": app, "url": url, "git": remote }));
+        term::json(&serde_json::json!({ "app": app, "url": url, "git": remote }))?;
+    } else {
+        term::out(&format!("Created {}", app.name));
+        term::out(&format!("URL     {url}"));
+        term::out(&format!("Git     {remote}"));
     }
-    term::out(&format!("Created {}", app.name));
-    term::out(&format!("URL     {url}"));
-    term::out(&format!("Git     {remote}"));
     if in_repository {
         let verb: &[&str] = if git(&["remote", "get-url", REMOTE]).is_some() { &["set-url"] } else { &["add"] };
         git(&[&["remote"], verb, &[REMOTE, &remote]].concat()).context("add the git remote")?;

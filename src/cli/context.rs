@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use api::Client;
@@ -13,6 +14,9 @@ use crate::term::Format;
 
 /// The name of the git remote that `create` makes.
 pub(super) const REMOTE: &str = "slipway";
+
+/// How long a command waits for a controller that is being replaced.
+const CONTROLLER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What every command needs.
 #[derive(Debug)]
@@ -41,7 +45,10 @@ impl Context {
     /// The controller.
     pub(crate) fn controller(&self) -> Result<Client> {
         let config = self.config()?;
-        Ok(Client::service(&config.run_dir, endpoints::SERVICE))
+        // With the daemon there, a controller that is missing is being replaced: that takes a moment.
+        let host = std::os::unix::net::UnixStream::connect(api::paths::host_socket(&config.run_dir));
+        let patience = if host.is_ok() { CONTROLLER_PATIENCE } else { Duration::ZERO };
+        Ok(Client::service(&config.run_dir, endpoints::SERVICE).patience(patience))
     }
 
     /// The name of the app that is meant.

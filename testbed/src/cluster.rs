@@ -31,6 +31,15 @@ pub struct Options {
     pub disk_bytes: Option<u64>,
 }
 
+/// What is left of a host when its power comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterCut {
+    /// What the kernel kept: links, rules, control groups, sockets of nobody.
+    Remains,
+    /// Its disk alone, as after a real reboot.
+    NothingButDisk,
+}
+
 /// A running cluster. Dropping it stops it and removes everything it had.
 #[derive(Debug)]
 pub struct Cluster {
@@ -212,7 +221,7 @@ impl Cluster {
     ///
     /// # Panics
     /// If processes stay.
-    pub fn power_cut(&mut self) {
+    pub fn power_cut(&mut self, after: AfterCut) {
         let first = self.first_pid();
         let pid = nix::unistd::Pid::from_raw(i32::try_from(first).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
@@ -220,6 +229,17 @@ impl Cluster {
             let _ = daemon.wait();
         }
         let _ = self.first.take().unwrap().wait();
+        if after == AfterCut::NothingButDisk {
+            let name = &self.net.name;
+            let _ = shell::sh("ip", &["-n", name, "link", "delete", &format!("{}0", self.instance)]);
+            let _ = shell::sh("ip", &["netns", "exec", name, "nft", "flush", "ruleset"]);
+            let _ = std::fs::remove_dir_all(self.path("run"));
+            for entry in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+                let group = entry.path().join(&self.instance);
+                let _ =
+                    shell::sh("find", &[group.to_str().unwrap(), "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"]);
+            }
+        }
         self.power_on();
     }
 

@@ -21,6 +21,9 @@ cargo xtask testbed VERB
   shell                       a cluster to look around in, until the input ends
 ";
 
+/// How long apps may take to answer after a power cut.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,6 +120,9 @@ fn powercuts(args: &[String]) -> Result<()> {
         report.checked
     );
     cluster.purge();
+    if report.slowest > ANSWER_MAX {
+        bail!("the slowest answer took {:.1} s", report.slowest.as_secs_f64());
+    }
     Ok(())
 }
 

@@ -36,6 +36,7 @@ pub struct Client {
     target: Target,
     pool: Arc<Mutex<Vec<Wire<UnixStream>>>>,
     timeout: Option<Duration>,
+    patience: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -139,13 +140,20 @@ impl Client {
     }
 
     fn new(target: Target) -> Client {
-        Client { target, pool: Arc::default(), timeout: Some(REPLY_TIMEOUT) }
+        Client { target, pool: Arc::default(), timeout: Some(REPLY_TIMEOUT), patience: Duration::ZERO }
     }
 
     /// The same client with another limit on how long a reply, or a pause within one, may take.
     #[must_use]
     pub fn timeout(mut self, limit: Option<Duration>) -> Client {
         self.timeout = limit;
+        self
+    }
+
+    /// The same client, which waits so long for somebody to listen: its service may be being replaced.
+    #[must_use]
+    pub fn patience(mut self, limit: Duration) -> Client {
+        self.patience = limit;
         self
     }
 
@@ -297,11 +305,21 @@ impl Client {
                 return Ok(wire);
             }
         }
-        let (socket, connected) = match &self.target {
-            Target::Socket(socket) => (socket.clone(), UnixStream::connect(socket)),
-            Target::Service { dir, name } => (dir.clone(), connect_any(dir, name)),
-        };
-        connected.map(Wire::new).map_err(|source| CallError::Connect { target: socket, source })
+        let deadline = os::clock::now().after(self.patience);
+        loop {
+            let (target, connected) = match &self.target {
+                Target::Socket(socket) => (socket, UnixStream::connect(socket)),
+                Target::Service { dir, name } => (dir, connect_any(dir, name)),
+            };
+            match connected {
+                Ok(stream) => return Ok(Wire::new(stream)),
+                Err(source) if os::clock::now() >= deadline => {
+                    return Err(CallError::Connect { target: target.clone(), source });
+                }
+                // Nothing was sent yet, so trying again is harmless.
+                Err(_) => os::clock::pause(Duration::from_millis(20)),
+            }
+        }
     }
 }
 

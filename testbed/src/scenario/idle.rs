@@ -55,11 +55,14 @@ fn program(words: &str) -> Option<String> {
     if words.contains("sshd") {
         return Some("sshd".to_owned());
     }
-    let binary = shell::binary();
-    let ours = |word: &str| word.ends_with("/slipway") || std::path::Path::new(word) == binary;
-    let mut parts = words.split_whitespace().skip_while(|word| !ours(word));
-    parts.next()?;
-    parts.find(|word| !word.starts_with('-') && !word.contains('/')).map(|word| format!("slipway {word}"))
+    let mut parts = words.split_whitespace();
+    let first = parts.next()?;
+    if ["bash", "sleep", "sed", "tr", "cut", "cat"].contains(&first) {
+        return None;
+    }
+    let name = first.rsplit('/').next().unwrap_or(first);
+    let role = parts.find(|word| !word.starts_with('-') && !word.contains('/')).unwrap_or("");
+    Some(format!("{} {role}", if name.starts_with("slipway") { "slipway" } else { name }))
 }
 
 fn cpu_ticks(cluster: &Cluster) -> u64 {

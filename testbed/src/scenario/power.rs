@@ -5,6 +5,7 @@ use std::time::Duration;
 use stdx::Rng;
 
 use super::deploys::release_app;
+use crate::cluster::AfterCut;
 use crate::{App, Cluster, say};
 
 /// How long an app may take to answer after the power came back.
@@ -26,14 +27,14 @@ pub struct Report {
 }
 
 /// What is under way when the power goes.
-const ACTIONS: [&str; 5] = ["nothing", "push", "deploy", "scale", "create"];
+const ACTIONS: [&str; 7] = ["nothing", "push", "deploy", "scale", "create", "delete", "key"];
 
 /// How long an action takes at most, about: the power goes somewhere within.
 fn span_millis(action: &str) -> u64 {
     match action {
         "push" => 2_000,
         "deploy" | "scale" => 700,
-        "create" => 60,
+        "create" | "delete" | "key" => 60,
         _ => 300,
     }
 }
@@ -46,6 +47,8 @@ struct Acknowledged {
     web: u32,
     maybe_web: Option<u32>,
     apps: Vec<String>,
+    deleted: Vec<String>,
+    keys: Vec<String>,
     page: u32,
     maybe_page: Option<u32>,
 }
@@ -63,7 +66,8 @@ pub fn run(cluster: &mut Cluster, cuts: u32, seed: u64) -> Report {
     for cut in 1..=cuts {
         let action = ACTIONS[rng.index(ACTIONS.len())];
         let wait = Duration::from_millis(rng.below(span_millis(action)));
-        act(cluster, action, cut, wait, &mut known);
+        let after = if rng.chance(1, 2) { AfterCut::Remains } else { AfterCut::NothingButDisk };
+        act(cluster, action, cut, wait, after, &mut known);
         let (took, checked) = come_back(cluster, &mut known, cut, seed);
         *report.during.entry(action).or_default() += 1;
         report.checked += checked;
@@ -93,13 +97,15 @@ fn prepare(cluster: &Cluster) -> Acknowledged {
         web: 1,
         maybe_web: None,
         apps: Vec::new(),
+        deleted: Vec::new(),
+        keys: Vec::new(),
         page: 0,
         maybe_page: None,
     }
 }
 
 /// Begin something in a thread, and cut the power `wait` later.
-fn act(cluster: &mut Cluster, action: &str, cut: u32, wait: Duration, known: &mut Acknowledged) {
+fn act(cluster: &mut Cluster, action: &str, cut: u32, wait: Duration, after: AfterCut, known: &mut Acknowledged) {
     let mut command = match action {
         "push" => {
             let dir = cluster.path("repos/pages");
@@ -121,6 +127,16 @@ fn act(cluster: &mut Cluster, action: &str, cut: u32, wait: Duration, known: &mu
             slipway(cluster, &["scale", "--app", "state", &format!("web={web}")])
         }
         "create" => slipway(cluster, &["create", "--no-remote", &format!("made-{cut}")]),
+        "delete" => match known.apps.last() {
+            Some(app) => slipway(cluster, &["delete", "--yes", app]),
+            None => cluster.command("true".as_ref()),
+        },
+        "key" => {
+            let file = cluster.path(&format!("home/key-{cut}"));
+            let args = ["-q", "-t", "ed25519", "-N", "", "-C", &format!("key-{cut}"), "-f", file.to_str().unwrap()];
+            let _ = crate::shell::sh("ssh-keygen", &args).ok();
+            slipway(cluster, &["key", "add", file.with_extension("pub").to_str().unwrap()])
+        }
         _ => cluster.command("true".as_ref()),
     };
     let mut child = command
@@ -136,7 +152,7 @@ fn act(cluster: &mut Cluster, action: &str, cut: u32, wait: Duration, known: &mu
         }
         None::<()>
     });
-    cluster.power_cut();
+    cluster.power_cut(after);
     let _ = child.wait();
     // What said that it is done before the power went must be so for ever.
     if ended.is_some_and(|status| status.success()) {
@@ -145,8 +161,13 @@ fn act(cluster: &mut Cluster, action: &str, cut: u32, wait: Duration, known: &mu
             "deploy" => known.release = known.maybe_release.take().unwrap_or_default(),
             "scale" => known.web = known.maybe_web.take().unwrap_or(known.web),
             "create" => known.apps.push(format!("made-{cut}")),
+            "delete" => known.deleted.extend(known.apps.pop()),
+            "key" => known.keys.push(format!("key-{cut}")),
             _ => {}
         }
+    } else if action == "delete" {
+        // Asked for and not acknowledged: it may be there or not.
+        known.apps.pop();
     }
 }
 
@@ -174,10 +195,18 @@ fn come_back(cluster: &mut Cluster, known: &mut Acknowledged, cut: u32, seed: u6
     agree("scale", &web, &mut known.web, known.maybe_web.take(), &replay);
     checked += 3;
     let apps = cluster.slipway(&["apps"]).ok();
+    let has = |list: &str, word: &str| list.split_whitespace().any(|other| other == word);
     for app in &known.apps {
-        assert!(apps.contains(app), "the app {app} was acknowledged and is gone ({replay})");
-        checked += 1;
+        assert!(has(&apps, app), "the app {app} was acknowledged and is gone ({replay})");
     }
+    for app in &known.deleted {
+        assert!(!has(&apps, app), "the deletion of {app} was acknowledged and it is there ({replay})");
+    }
+    let keys = cluster.slipway(&["key", "list"]).ok();
+    for key in &known.keys {
+        assert!(has(&keys, key), "the key {key} was acknowledged and is gone ({replay})");
+    }
+    checked += u32::try_from(known.apps.len() + known.deleted.len() + known.keys.len()).unwrap();
     (took, checked)
 }
 

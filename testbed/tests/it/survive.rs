@@ -62,13 +62,16 @@ fn cluster_purged_leaves_nothing() {
         let links: u32 = inside.lines().next().unwrap().trim().parse().unwrap();
         assert_eq!(links, 2, "loopback and the way out are all that is left:\n{inside}");
         assert!(!inside.contains("table"), "{inside}");
+        // Before the janitor does its part: what the stop itself has left.
+        let instance = cluster.describe()["instance"].clone();
+        let now = testbed::leftovers::Snapshot::take().new_since(&before);
+        let ours = |line: &&String| line.contains(&instance) && line.starts_with("cgroup");
+        let left: Vec<&String> = now.iter().filter(ours).collect();
+        assert!(left.is_empty(), "{left:?}");
+        let mounts = cluster.inside("cat", &["/proc/self/mounts"]).ok();
+        let folder = cluster.describe()["folder"].clone();
+        assert!(!mounts.contains(&folder), "{mounts}");
+        let running = cluster.inside("sh", &["-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]).ok();
+        assert!(!running.contains("slipway"), "{running}");
     }
-    let left: Vec<String> = testbed::leftovers::Snapshot::take()
-        .new_since(&before)
-        .into_iter()
-        .filter(|line| !line.starts_with("process"))
-        .collect();
-    // Other tests' clusters come and go beside this one.
-    let ours: Vec<&String> = left.iter().filter(|line| !line.contains("swt")).collect();
-    assert!(ours.is_empty(), "{ours:?}");
 }

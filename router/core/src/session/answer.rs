@@ -77,7 +77,7 @@ impl Fault {
             Fault::Bad(_) => "correct the request and send it again",
             Fault::Method => "use another method",
             Fault::RequestTimeout => "try again on a faster connection",
-            Fault::NoRoute => "check the name, or add it with `slipway route add http HOST` in the app's folder",
+            Fault::NoRoute => "check the name, or add it with `slipway routes add HOST` in the app's folder",
             Fault::NoBackend => "see `slipway ps`; start one with `slipway scale web=1`",
             Fault::Refused => "it must listen on 0.0.0.0 at the port in $PORT; see `slipway log`",
             Fault::Gone | Fault::Invalid | Fault::BackendTimeout => "see `slipway log` for what it did",
