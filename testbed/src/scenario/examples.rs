@@ -56,38 +56,54 @@ fn one(cluster: &Cluster, example: &str, name: &str) -> Figures {
     Figures { example: example.to_owned(), cold: cold.took, cached: cached.took, bare_cold, bare_cached, output }
 }
 
-/// The same install command with no platform around it, twice in one folder: with nothing, and with its own cache.
+/// The same install command with no platform around it: the same layers as a plain chroot, no job, no buildpack.
+/// Twice in one folder: with nothing, and with its own cache.
 fn bare(cluster: &Cluster, example: &str) -> (Duration, Duration) {
-    let script = match example {
-        "python" => {
-            "python3 -m pip install --quiet --disable-pip-version-check --cache-dir \"$CACHE\" --target \"$OUT\" -r requirements.txt"
-        }
-        "nodejs" => "npm ci --silent --no-audit --no-fund --cache \"$CACHE\"",
-        "go" => "GOCACHE=\"$CACHE\" GOFLAGS=-buildvcs=false GOTOOLCHAIN=local go build -o \"$OUT/web\" .",
-        _ => "true",
+    let (layers, command): (&[&str], &str) = match example {
+        "python" => (
+            &["run", "python", "python-build"],
+            "PYTHONUSERBASE=/out PIP_BREAK_SYSTEM_PACKAGES=1 PIP_CACHE_DIR=/c python3 -m pip install --quiet --user \
+             --ignore-installed --no-warn-script-location -r requirements.txt",
+        ),
+        "nodejs" => (&["run", "nodejs"], "npm_config_cache=/c npm ci --silent --no-audit --no-fund"),
+        "go" => (&["run", "go"], "GOCACHE=/c GOFLAGS=-buildvcs=false GOTOOLCHAIN=local go build -o /out/ ."),
+        _ => return (Duration::ZERO, Duration::ZERO),
     };
-    let dir = cluster.path("bare").join(example);
-    let from = shell::root().join("examples").join(example);
+    let stack = cluster.path("data/stack");
+    let lower: Vec<String> = layers.iter().rev().map(|layer| layer_dir(&stack, layer)).collect();
+    let script = format!(
+        "set -e; cd {bare}; rm -rf src up wk; mkdir -p src root up wk c
+         cp -r {example}/. src
+         mount -t overlay bare -o lowerdir={lower},upperdir=up,workdir=wk root
+         mkdir -p root/c root/src root/out root/etc/ssl/certs root/proc root/dev
+         mount --bind c root/c; mount --bind src root/src; mount --bind /proc root/proc; mount --bind /dev root/dev
+         cp /etc/resolv.conf root/etc/; cp /etc/ssl/certs/ca-certificates.crt root/etc/ssl/certs/
+         s=$(date +%s%N); chroot root /bin/sh -c 'cd /src && HOME=/root {command}' >&2; echo $((($(date +%s%N) - s) / 1000000))",
+        bare = cluster.path("bare").join(example).display(),
+        example = shell::root().join("examples").join(example).display(),
+        lower = lower.join(":"),
+    );
+    std::fs::create_dir_all(cluster.path("bare").join(example)).unwrap();
     let time = || {
-        let _ = std::fs::remove_dir_all(dir.join("src"));
-        let _ = std::fs::remove_dir_all(dir.join("out"));
-        std::fs::create_dir_all(&dir).unwrap();
-        let _ = shell::sh("cp", &["-r", from.to_str().unwrap(), dir.join("src").to_str().unwrap()]).ok();
-        let mut command = std::process::Command::new("sh");
-        command
-            .args(["-c", script])
-            .current_dir(dir.join("src"))
-            .env("CACHE", dir.join("cache"))
-            .env("OUT", dir.join("out"));
-        let out = shell::run(&mut command);
-        if out.code != 0 {
-            say(&format!("the bare command of {example} does not run on this machine: {out}"));
-            return Duration::ZERO;
-        }
-        out.took
+        let millis = cluster.inside("unshare", &["--mount", "bash", "-c", &script]).ok();
+        Duration::from_millis(millis.trim().parse().unwrap())
     };
-    let cold = time();
-    (cold, time())
+    (time(), time())
+}
+
+/// The folder of the newest layer of that name.
+fn layer_dir(stack: &std::path::Path, layer: &str) -> String {
+    let mut found: Vec<_> = std::fs::read_dir(stack)
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.strip_prefix(layer).and_then(|rest| rest.strip_prefix('-')).is_some_and(|rest| !rest.contains('-'))
+        })
+        .map(|entry| (entry.metadata().unwrap().modified().unwrap(), entry.path().join("fs")))
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| panic!("no stack layer {layer}")).1.display().to_string()
 }
 
 /// The figures as a table.
