@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http1::{BodyReader, Limits, Method, RequestHead, ResponseHead};
+use os::signal::Shutdown;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use types::{ApiError, Code};
@@ -446,6 +447,23 @@ pub struct LineReader<R> {
 }
 
 impl<R: DeserializeOwned> LineReader<R> {
+    /// Wait until there may be something to read, or the shutdown was asked for; false for the latter.
+    #[must_use]
+    pub fn wait(&self, shutdown: &Shutdown) -> bool {
+        use std::os::fd::AsFd;
+        let Some(wire) = self.input.get_ref().wire.as_ref() else { return true };
+        // Bytes that were read already, be they only framing, do not show on the descriptor.
+        if !self.input.buffer().is_empty() || wire.has_unread() {
+            return true;
+        }
+        while !shutdown.asked() {
+            if shutdown.wait_readable(wire.stream.as_fd(), Duration::from_secs(3_600)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The next item, or `Quiet` when none came within `limit`.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ pub const APP_RELEASE_SET: Endpoint<ReleaseChoice, Release> = Endpoint::put("/ap
 pub const APP_RELEASES: Endpoint<(), Vec<Release>> = Endpoint::get("/apps/:app/releases");
 /// Delete a release that is not current.
 pub const RELEASE_DELETE: Endpoint<(), Deleted> = Endpoint::delete("/apps/:app/releases/:release");
-/// Make a release; its number is given out in the same transaction.
+/// Make a release; its number is given out in the same transaction, and its deployment made when `deploy` says so.
 pub const RELEASE_CREATE: Endpoint<NewRelease, Release> = Endpoint::post("/releases");
 /// All releases.
 pub const RELEASES: Endpoint<(), Vec<Release>> = Endpoint::get("/releases");

@@ -27,6 +27,10 @@ pub const ACTIVE_DEPLOYMENTS: Table<DeploymentId> = Table::new("objects/active-d
 pub const ROUTES: Table<Route> = Table::new("routes/");
 /// Which route serves a domain and path, by `DOMAIN/PATH` percent-encoded.
 pub const ROUTE_NAMES: Table<types::RouteId> = Table::new("objects/route-names/");
+/// Which app offers a service, by the service's name: the first to claim it, until that app is deleted.
+pub const SERVICES: Table<AppId> = Table::new("objects/services/");
+/// Apps that are being deleted, by id: what is left of them goes in several transactions, their name at last.
+pub const DELETING: Table<App> = Table::new("objects/deleting/");
 /// SSH keys, by id.
 pub const SSH_KEYS: Table<SshKey> = Table::new("objects/ssh-keys/");
 /// Events, by the controller's event number with leading zeros.

@@ -234,9 +234,9 @@ fn accept<S: Send + Sync + 'static>(listener: &UnixListener, service: &Arc<Servi
     use std::os::fd::AsFd;
     let open = Arc::new(AtomicUsize::new(0));
     while !shutdown.asked() {
-        let mut waiting = [nix::poll::PollFd::new(listener.as_fd(), nix::poll::PollFlags::POLLIN)];
-        // A signal or a time-out only means another look at the shutdown.
-        let _ = nix::poll::poll(&mut waiting, 100u16);
+        if !shutdown.wait_readable(listener.as_fd(), IDLE) {
+            continue;
+        }
         if open.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
             os::clock::pause(Duration::from_millis(5));
             continue;

@@ -25,6 +25,11 @@ impl<S: Read + Write> Wire<S> {
         (self.stream, self.buffer[self.start..].to_vec())
     }
 
+    /// Whether bytes were read that nobody used yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.start < self.buffer.len()
+    }
+
     fn unread(&self) -> &[u8] {
         &self.buffer[self.start..]
     }

@@ -71,6 +71,13 @@ pub struct NewRelease {
     /// Why it is made, for people.
     #[serde(deserialize_with = "or_null")]
     pub description: String,
+    /// The app's current release that this one was made from, empty for none. When another is current by now, the
+    /// answer is `precondition_failed`: what was changed in between would be lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expects: Option<String>,
+    /// Deploy it in the same transaction. When that is refused there is no release either.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deploy: bool,
 }
 
 /// A new artifact.

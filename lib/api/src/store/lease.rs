@@ -42,26 +42,21 @@ impl LeaseKeeper {
     }
 
     fn run(&self, store: &StoreClient, ttl: Duration, shutdown: &Shutdown, renewed: &dyn Fn(LeaseId)) {
-        let step = Duration::from_millis(50);
-        let mut next = os::clock::now().after(ttl / 4);
-        while !shutdown.asked() {
-            os::clock::pause(step);
-            if os::clock::now() < next {
-                continue;
-            }
+        let mut wait = ttl / 4;
+        while !shutdown.wait_for(wait) {
             match store.lease_keepalive(self.id()) {
-                Ok(true) => next = os::clock::now().after(ttl / 4),
+                Ok(true) => wait = ttl / 4,
                 Ok(false) => {
                     if let Ok(lease) = store.lease_grant(ttl) {
                         log::warn!("the lease was lost; granted anew");
                         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = lease;
                         renewed(lease);
-                        next = os::clock::now().after(ttl / 4);
+                        wait = ttl / 4;
                     }
                 }
                 Err(error) => {
                     log::debug!(error:% = os::text::chain(&error); "lease not kept; trying again");
-                    next = os::clock::now().after(Duration::from_millis(200));
+                    wait = Duration::from_millis(200);
                 }
             }
         }

@@ -52,7 +52,7 @@ pub struct Watch {
     seen: Option<u64>,
 }
 
-/// How long a silent stream is waited on before the shutdown is looked at again.
+/// How long a line that has begun may take to be whole before the shutdown is looked at again.
 const LOOK: Duration = Duration::from_millis(200);
 
 impl StoreClient {
@@ -105,6 +105,9 @@ impl Watch {
                 self.stream.insert(lines)
             }
         };
+        if !stream.wait(&self.shutdown) {
+            return Ok(None);
+        }
         let reply = match stream.next_within(LOOK).map_err(super::classify)? {
             Polled::Item(reply) => reply,
             Polled::Quiet => return Ok(None),
