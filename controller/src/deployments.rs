@@ -11,7 +11,7 @@ use types::{ApiError, Code, DeploymentId, ProcessType};
 
 use crate::persist::{Change, json, now_text};
 use crate::state::{Controller, deployment_under_way};
-use crate::template;
+use crate::{services, template};
 
 /// The metadata key of the batch size of `in-batches`. Flynn's is understood too.
 const META_BATCH: [&str; 2] = ["slipway-deploy-batch-size", "flynn-deploy-batch-size"];
@@ -45,42 +45,54 @@ pub(crate) fn create(controller: &Controller, call: &Call, new: &NewDeployment) 
     }
     let id = DeploymentId::parse(&os::entropy::uuid()).expect("a UUID is an id");
     let (deployment, _) = controller.writer.commit(|| {
-        let mut app = controller.app(call.param(0))?.value;
+        let app = controller.app(call.param(0))?.value;
         let release = controller.release_of(&app, &new.id)?.value;
-        if let Some(active) = ACTIVE_DEPLOYMENTS.get(&controller.store, &[app.id.as_str()])? {
-            return Err(deployment_under_way(&app, active.value.as_str()));
-        }
-        let mut deployment = plan(controller, &app, &release, id.clone())?;
-        let app_key = [app.id.as_str().to_owned()];
-        let mut change = Change::new();
-        if nothing_to_do(&app, &deployment) {
-            deployment.status = DeploymentStatus::Complete;
-            deployment.finished_at.clone_from(&deployment.created_at);
-            if app.release.as_ref() != Some(&release.id) {
-                app.release = Some(release.id.clone());
-                app.updated_at = Some(now_text());
-                let shown = json(&crate::releases::without_secrets(&release));
-                change = change.with(|txn| APPS.put_in(txn, &[&app_key[0]], &app)).tell(
-                    Some(&app.id),
-                    "app_release",
-                    release.id.as_str(),
-                    shown,
-                );
-            }
-        } else {
-            if release.artifacts.is_empty() {
-                let error = ApiError::new(Code::Conflict, format!("release v{} has nothing to run", release.version));
-                return Err(error.hint("push the app first"));
-            }
-            change = change.with(|txn| ACTIVE_DEPLOYMENTS.put_in(txn, &[&app_key[0]], &id));
-        }
-        // Jobs are counted by the deployment from here on.
-        let scales = SCALES.key(&[&app_key[0], ""]);
-        Ok((tell(change.with(|txn| txn.delete_prefix(&scales)), &deployment), deployment))
+        // A release of a time before names were claimed.
+        let change = services::claim(&controller.store, Change::new(), &app, services::of_release(&app, &release))?;
+        begin(controller, change, app, &release, id.clone())
     })?;
     log::info!(app:% = deployment.app, deployment:% = deployment.id, release:% = deployment.new_release;
         "deployment accepted");
     Ok(deployment)
+}
+
+/// Add the deployment of a release to a change.
+pub(crate) fn begin(
+    controller: &Controller,
+    mut change: Change,
+    mut app: App,
+    release: &Release,
+    id: DeploymentId,
+) -> Result<(Change, Deployment), ApiError> {
+    if let Some(active) = ACTIVE_DEPLOYMENTS.get(&controller.store, &[app.id.as_str()])? {
+        return Err(deployment_under_way(&app, active.value.as_str()));
+    }
+    let mut deployment = plan(controller, &app, release, id)?;
+    let app_key = app.id.to_string();
+    if nothing_to_do(&app, &deployment) {
+        deployment.status = DeploymentStatus::Complete;
+        deployment.finished_at.clone_from(&deployment.created_at);
+        if app.release.as_ref() != Some(&release.id) {
+            app.release = Some(release.id.clone());
+            app.updated_at = Some(now_text());
+            let shown = json(&crate::releases::without_secrets(release));
+            change = change.with(|txn| APPS.put_in(txn, &[&app_key], &app)).tell(
+                Some(&app.id),
+                "app_release",
+                release.id.as_str(),
+                shown,
+            );
+        }
+    } else {
+        if release.artifacts.is_empty() {
+            let error = ApiError::new(Code::Conflict, format!("release v{} has nothing to run", release.version));
+            return Err(error.hint("push the app first"));
+        }
+        change = change.with(|txn| ACTIVE_DEPLOYMENTS.put_in(txn, &[&app_key], &deployment.id));
+    }
+    // Jobs are counted by the deployment from here on.
+    let scales = SCALES.key(&[&app_key, ""]);
+    Ok((tell(change.with(|txn| txn.delete_prefix(&scales)), &deployment), deployment))
 }
 
 fn nothing_to_do(app: &App, deployment: &Deployment) -> bool {

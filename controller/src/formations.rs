@@ -15,7 +15,7 @@ use crate::persist::{Change, json, now_text};
 use crate::releases::none_yet;
 use crate::state::{Controller, deployment_under_way};
 use crate::system::META_CRITICAL;
-use crate::template;
+use crate::{services, template};
 
 pub(crate) type Counts = BTreeMap<ProcessType, u32>;
 
@@ -116,7 +116,9 @@ fn build(controller: &Controller, app: &App, release: &Release, request: &ScaleR
             ApiError::new(Code::Conflict, format!("release v{} of {} has nothing to run", release.version, app.name));
         return Err(error.hint("push the app first"));
     }
-    let mut change = Change::new().with(|txn| put(txn, app, release, &artifacts, &request.new_processes));
+    // A release of a time before names were claimed.
+    let change = services::claim(&controller.store, Change::new(), app, services::of_release(app, release))?;
+    let mut change = change.with(|txn| put(txn, app, release, &artifacts, &request.new_processes));
     if let Some(row) = SCALES.get(&controller.store, &key)? {
         let cancelled = ScaleRequest { state: ScaleState::Cancelled, updated_at: Some(now_text()), ..row.value };
         change = change.tell(Some(&app.id), "scale_request_cancelation", &cancelled.id, json(&cancelled));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use api::blobs::BlobClient;
 use api::cell::LEADERS;
-use api::objects::{APPS, ARTIFACTS, DEPLOYMENTS, EVENTS, GARBAGE, RELEASES};
+use api::objects::{ARTIFACTS, DELETING, DEPLOYMENTS, EVENTS, GARBAGE, RELEASES};
 use api::store::{Repeat, StoreClient, Txn};
 use os::clock::WallTime;
 use types::app::{Artifact, ArtifactKind};
@@ -19,7 +19,7 @@ use crate::limits::{DEPLOYMENTS_MAX, EVENTS_MAX, EVENTS_SLACK, GARBAGE_EVERY, GA
 use crate::persist::Change;
 use crate::state::Controller;
 
-/// How often the number of events is looked at.
+/// How often the number of events is looked at, and what is left of deleted apps.
 const TRIM_EVERY: Duration = Duration::from_secs(30);
 
 /// An artifact without a release is kept this long: its release may be about to be made.
@@ -40,7 +40,7 @@ pub(crate) fn run(controller: &Controller) {
         let now = os::clock::now();
         if now >= trim_at {
             trim_at = now.after(TRIM_EVERY);
-            told(leading(controller).and_then(|leads| if leads { trim_events(&controller.store) } else { Ok(()) }));
+            told(leading(controller).and_then(|leads| if leads { often(controller) } else { Ok(()) }));
         }
         if now >= sweep_at {
             sweep_at = now.after(GARBAGE_EVERY);
@@ -78,9 +78,13 @@ pub(crate) fn trim_events(store: &StoreClient) -> Result<(), ApiError> {
     delete_keys(store, &keys)
 }
 
+fn often(controller: &Controller) -> Result<(), ApiError> {
+    trim_events(&controller.store)?;
+    end_removals(controller)
+}
+
 fn sweep(controller: &Controller) -> Result<(), ApiError> {
     trim_deployments(&controller.store)?;
-    remove_orphans(controller)?;
     mark(controller)?;
     remove_slugs(controller)
 }
@@ -101,12 +105,9 @@ fn trim_deployments(store: &StoreClient) -> Result<(), ApiError> {
 }
 
 /// A controller may have died between the parts of an app's removal.
-fn remove_orphans(controller: &Controller) -> Result<(), ApiError> {
-    let apps: BTreeSet<String> = APPS.list(&controller.store, &[])?.0.into_iter().map(|row| row.id).collect();
-    let releases = RELEASES.list(&controller.store, &[])?.0;
-    let orphaned: BTreeSet<AppId> =
-        releases.into_iter().map(|row| row.value.app_id).filter(|app| !apps.contains(app.as_str())).collect();
-    orphaned.iter().try_for_each(|app| crate::apps::remove_rest(controller, app))
+pub(crate) fn end_removals(controller: &Controller) -> Result<(), ApiError> {
+    let (rows, _) = DELETING.list(&controller.store, &[])?;
+    rows.iter().try_for_each(|row| crate::apps::remove_rest(controller, &row.value))
 }
 
 fn own_layer(artifact: &Artifact) -> Option<&Digest> {

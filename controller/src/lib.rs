@@ -33,6 +33,7 @@ mod releases;
 mod routes;
 mod run;
 mod serve;
+mod services;
 mod state;
 mod system;
 mod template;

@@ -7,11 +7,11 @@ use api::store::StoreClient;
 use api::table::Row;
 use controller_core::validate;
 use types::app::{App, Release};
-use types::{ApiError, ArtifactId, Code, ReleaseId};
+use types::{ApiError, ArtifactId, Code, DeploymentId, ReleaseId};
 
-use crate::garbage;
 use crate::persist::{Change, json, now_text};
 use crate::state::{Controller, deployment_under_way};
+use crate::{deployments, garbage, services};
 
 /// `v3` as 3.
 pub(crate) fn version(text: &str) -> Option<u64> {
@@ -60,6 +60,7 @@ pub(crate) fn create(controller: &Controller, new: &NewRelease) -> Result<Releas
         return Err(ApiError::invalid("app_id", "is needed: the name or id of the app"));
     }
     let id = ReleaseId::parse(&os::entropy::uuid()).expect("a UUID is an id");
+    let deployment = DeploymentId::parse(&os::entropy::uuid()).expect("a UUID is an id");
     let (release, _) = controller.writer.commit(|| {
         let app = controller.app(&new.app_id)?.value;
         let mut release = Release {
@@ -78,10 +79,31 @@ pub(crate) fn create(controller: &Controller, new: &NewRelease) -> Result<Releas
         }
         validate::release(&release)?;
         check_services(&app, &release)?;
-        Ok((add(Change::new(), &release), release))
+        check_expected(controller, &app, new)?;
+        let change = services::claim(&controller.store, Change::new(), &app, services::of_release(&app, &release))?;
+        let change = add(change, &release);
+        if !new.deploy {
+            return Ok((change, release));
+        }
+        let (change, _) = deployments::begin(controller, change, app, &release, deployment.clone())?;
+        Ok((change, release))
     })?;
     log::info!(app:% = release.app_id, release:% = release.id, version = release.version; "release created");
     Ok(release)
+}
+
+/// Whoever made this release from another one than is current now does not know of a change since.
+fn check_expected(controller: &Controller, app: &App, new: &NewRelease) -> Result<(), ApiError> {
+    let now = app.release.as_ref().map_or("", |id| id.as_str());
+    if new.expects.as_deref().is_none_or(|expected| expected == now) {
+        return Ok(());
+    }
+    let current = match &app.release {
+        Some(id) => format!("v{}", controller.release(id.as_str())?.value.version),
+        None => "none".to_owned(),
+    };
+    let text = format!("the current release of app {} is {current}: it was changed in the meantime", app.name);
+    Err(ApiError::new(Code::PreconditionFailed, text).hint("read it again, then repeat the change"))
 }
 
 fn artifact(store: &StoreClient, text: &str) -> Result<ArtifactId, ApiError> {
@@ -97,11 +119,17 @@ fn check_services(app: &App, release: &Release) -> Result<(), ApiError> {
     if crate::template::is_system(app) {
         return Ok(());
     }
+    if release.env.contains_key("PORT") {
+        return Err(port_is_set("env.PORT"));
+    }
     let own = format!("{}-", app.name);
     for (process_type, spec) in &release.processes {
         let field = |name: &str| format!("processes.{process_type}.{name}");
         if spec.service.as_ref().is_some_and(|service| !service.as_str().starts_with(&own)) {
             return Err(ApiError::invalid(&field("service"), &format!("must begin with {own}")));
+        }
+        if spec.env.contains_key("PORT") {
+            return Err(port_is_set(&field("env.PORT")));
         }
         if spec.host_network {
             return Err(ApiError::invalid(&field("host_network"), "is for the platform's own apps"));
@@ -111,6 +139,11 @@ fn check_services(app: &App, release: &Release) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+fn port_is_set(field: &str) -> ApiError {
+    ApiError::invalid(field, "is set by the platform: the router sends requests to the port that it gives out")
+        .hint("listen on $PORT, and leave it out of the environment (slipway env unset PORT)")
 }
 
 pub(crate) fn all(controller: &Controller) -> Result<Vec<Release>, ApiError> {

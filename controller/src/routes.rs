@@ -9,6 +9,7 @@ use types::app::{App, Route};
 use types::{ApiError, Code, RouteId, ServiceName};
 
 use crate::persist::{Change, json, now_text};
+use crate::services;
 use crate::state::Controller;
 use crate::template::service_name;
 
@@ -92,7 +93,12 @@ fn service_of(app: &App, text: &str) -> Result<ServiceName, ApiError> {
     if text.is_empty() {
         return default();
     }
-    ServiceName::parse(text).map_err(|error| ApiError::invalid("service", &error.to_string()))
+    let service = ServiceName::parse(text).map_err(|error| ApiError::invalid("service", &error.to_string()))?;
+    if !services::may_claim(app, &service) {
+        let error = ApiError::invalid("service", &format!("{text} is none of app {}: they begin with {0}-", app.name));
+        return Err(error.hint("add the route to the app that offers the service"));
+    }
+    Ok(service)
 }
 
 pub(crate) fn create(controller: &Controller, call: &Call, new: &NewRoute) -> Result<Route, ApiError> {
@@ -107,8 +113,10 @@ pub(crate) fn create(controller: &Controller, call: &Call, new: &NewRoute) -> Re
             let error = ApiError::invalid("path", &format!("{path} needs a route for {domain} itself"));
             return Err(error.hint(format!("slipway routes add {domain} --app {}", app.name)));
         }
-        let route = new_route(&app, service_of(&app, &new.service)?, domain.clone(), path.clone());
-        Ok((add(Change::new(), &app, &route), route))
+        let service = service_of(&app, &new.service)?;
+        let change = services::claim(&controller.store, Change::new(), &app, [service.clone()])?;
+        let route = new_route(&app, service, domain.clone(), path.clone());
+        Ok((add(change, &app, &route), route))
     })?;
     log::info!(domain:% = route.domain, path:% = route.path, service:% = route.service; "route added");
     Ok(route)
@@ -151,7 +159,8 @@ pub(crate) fn update(controller: &Controller, call: &Call, new: &NewRoute) -> Re
         }
         route.service = service_of(&app, &new.service)?;
         route.updated_at = Some(now_text());
-        let change = Change::new().with(|txn| ROUTES.put_in(txn, &[route.id.as_str()], &route));
+        let change = services::claim(&controller.store, Change::new(), &app, [route.service.clone()])?;
+        let change = change.with(|txn| ROUTES.put_in(txn, &[route.id.as_str()], &route));
         Ok((change.tell(Some(&app.id), "route", route.id.as_str(), json(&route)), route))
     })?;
     Ok(route)

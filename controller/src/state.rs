@@ -90,5 +90,5 @@ pub(crate) fn artifacts_of(store: &StoreClient, release: &Release) -> Result<Vec
 /// Somebody else's deployment is in the way.
 pub(crate) fn deployment_under_way(app: &App, deployment: &str) -> ApiError {
     ApiError::new(Code::Conflict, format!("deployment {deployment} of app {} is under way", app.name))
-        .hint(format!("wait for it (slipway deployments -a {}), or abort it, then try again", app.name))
+        .hint(format!("wait for it (`slipway deployments --app {}` shows how far it is), then repeat", app.name))
 }

@@ -11,7 +11,7 @@ use types::cell::FormationSpec;
 use types::{ApiError, AppId, AppName, ArtifactId, Digest, ProcessType, ReleaseId};
 
 use crate::persist::{Change, Writer, json, now_text};
-use crate::{formations, releases, template};
+use crate::{formations, releases, services, template};
 
 /// The metadata key of an app that must not be scaled to zero.
 pub const META_CRITICAL: &str = "slipway-system-critical";
@@ -112,6 +112,7 @@ fn install(store: &StoreClient, wanted: &SystemApp) -> Result<(Change, Formation
         .with(|txn| APP_NAMES.put_in(txn, &[app.name.as_str()], &app.id))
         .with(|txn| formations::put(txn, &app, &release, &artifacts, &counts))
         .tell(Some(&app.id), "app", app.id.as_str(), json(&app));
+    change = services::claim(store, change, &app, services::of_release(&app, &release))?;
     change = releases::add(change, &release);
     Ok((change, template::formation(&app, &release, &artifacts, &counts)))
 }

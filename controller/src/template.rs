@@ -205,7 +205,7 @@ pub(crate) fn service_name(app: &App, process_type: &str) -> Option<ServiceName>
     ServiceName::parse(&format!("{}-{process_type}", app.name).to_ascii_lowercase()).ok()
 }
 
-fn service(app: &App, process_type: &ProcessType, spec: &ProcessSpec) -> Option<ServiceSpec> {
+pub(crate) fn service(app: &App, process_type: &ProcessType, spec: &ProcessSpec) -> Option<ServiceSpec> {
     let web = is_web(process_type) && !is_system(app);
     // A role of the platform that listens on a port is a service of its own name.
     let usual = match (web, is_system(app) && !spec.ports.is_empty()) {

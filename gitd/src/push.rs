@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::attach::{Frame, Stream, read_frame};
-use api::controller::{self as controller_api, NewArtifact, NewDeployment, NewRelease};
+use api::controller::{self as controller_api, NewArtifact, NewRelease};
 use os::clock;
 use types::app::{ArtifactKind, Deployment, DeploymentStatus, Port, ProcessSpec, Release};
 use types::job::{CheckKind, HealthCheck};
@@ -21,6 +21,9 @@ use crate::spool::Spool;
 
 /// The port that web processes are told to listen on.
 const WEB_PORT: u16 = 8080;
+
+/// How often a deployment that is in the way is looked at.
+const DEPLOYMENT_LOOK: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Whether the pusher has gone. Whoever waits for something looks at it.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +82,7 @@ fn push(
     let publish = clock::now();
     screen.step("Publishing");
     let artifact = publish_slug(receiver, session, &built)?;
-    let release = make_release(receiver, session, question, current.as_ref(), &built.reply, artifact)?;
+    let release = make_release(receiver, session, question, &built.reply, &artifact, screen, &cancel)?;
     screen.detail(&format!(
         "{} v{}, {:.1} MB ({})",
         app.name,
@@ -87,13 +90,15 @@ fn push(
         megabytes(built.slug.bytes()),
         seconds(clock::now().since(publish))
     ));
-    cancel.check()?;
     let deployed = clock::now();
     screen.step(&format!("Deploying v{}", release.version));
     let deployment = deploy(receiver, session, &release, &cancel)?;
     finish(receiver, session, &release, &deployment, screen)?;
-    screen.detail(&format!("live after {}", seconds(clock::now().since(deployed))));
-    told_urls(receiver, session, &release, screen, start)
+    let runs = deployment.processes.values().any(|count| *count > 0);
+    if runs {
+        screen.detail(&format!("live after {}", seconds(clock::now().since(deployed))));
+    }
+    told_urls(receiver, session, &release, &deployment, screen, start)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people, with one digit")]
@@ -141,16 +146,51 @@ fn publish_slug(receiver: &Receiver, session: &Session, slug: &Slug) -> Result<A
     Ok(receiver.controller.call(&controller_api::ARTIFACT_CREATE, &[], &request)?.id)
 }
 
-/// What changes with a push is the slug and its process types; environment and limits stay as they were set.
+/// Make the release and its deployment, from what is current by now: the build took its time, and what was changed
+/// meanwhile stays. Another deployment is waited for, so that no build is lost to it.
 fn make_release(
     receiver: &Receiver,
     session: &Session,
     question: &PushQuestion,
+    built: &Built,
+    artifact: &ArtifactId,
+    screen: &Screen,
+    cancel: &Cancel,
+) -> Result<Release, ApiError> {
+    let deadline = clock::now().after(limits::DEPLOY_TIME_MAX);
+    let mut told = false;
+    loop {
+        cancel.check()?;
+        let current = current_release(receiver, session)?;
+        let request = new_release(session, question, current.as_ref(), built, artifact)?;
+        let refused = match receiver.controller.call(&controller_api::RELEASE_CREATE, &[], &request) {
+            Ok(release) => return Ok(release),
+            Err(error) => ApiError::from(error),
+        };
+        match refused.code {
+            Code::PreconditionFailed if clock::now() < deadline => {}
+            Code::Conflict if clock::now() < deadline => {
+                if !std::mem::replace(&mut told, true) {
+                    screen.detail(&format!("waiting: {refused}"));
+                }
+                clock::pause(DEPLOYMENT_LOOK);
+            }
+            _ => return Err(refused),
+        }
+    }
+}
+
+/// What changes with a push is the slug and its process types; environment and limits stay as they were set.
+fn new_release(
+    session: &Session,
+    question: &PushQuestion,
     current: Option<&Release>,
     built: &Built,
-    artifact: ArtifactId,
-) -> Result<Release, ApiError> {
+    artifact: &ArtifactId,
+) -> Result<NewRelease, ApiError> {
     let mut env = built.default_env.clone();
+    // The platform gives the port out.
+    env.remove("PORT");
     env.extend(current.map(|release| release.env.clone()).unwrap_or_default());
     let mut processes = std::collections::BTreeMap::new();
     for kind in built.process_types.keys() {
@@ -160,7 +200,7 @@ fn make_release(
         processes.insert(kind, spec);
     }
     let short = question.commit.get(..7).unwrap_or(&question.commit);
-    let request = NewRelease {
+    Ok(NewRelease {
         app_id: session.app.id.to_string(),
         artifacts: vec![artifact.to_string()],
         env,
@@ -174,8 +214,9 @@ fn make_release(
         .into(),
         processes,
         description: format!("deploy {short}"),
-    };
-    Ok(receiver.controller.call(&controller_api::RELEASE_CREATE, &[], &request)?)
+        expects: Some(current.map(|release| release.id.to_string()).unwrap_or_default()),
+        deploy: true,
+    })
 }
 
 fn process(session: &Session, kind: &ProcessType, before: Option<ProcessSpec>) -> Result<ProcessSpec, ApiError> {
@@ -195,8 +236,11 @@ fn process(session: &Session, kind: &ProcessType, before: Option<ProcessSpec>) -
 }
 
 fn deploy(receiver: &Receiver, session: &Session, release: &Release, cancel: &Cancel) -> Result<Deployment, ApiError> {
-    let request = NewDeployment { id: release.id.to_string() };
-    let mut now = receiver.controller.call(&controller_api::DEPLOY, &[session.app.id.as_str()], &request)?;
+    let all = receiver.controller.call(&controller_api::DEPLOYMENTS, &[session.app.id.as_str()], &())?;
+    let mut now = all
+        .into_iter()
+        .find(|deployment| deployment.new_release == release.id)
+        .ok_or_else(|| ApiError::not_found("deployment of release", release.id.as_str()))?;
     let id = now.id.clone();
     let deadline = clock::now().after(limits::DEPLOY_TIME_MAX);
     let mut aborted = false;
@@ -243,10 +287,17 @@ fn finish(
     })
 }
 
+/// A process type to start when nothing at all runs.
+fn idle_type<'a>(release: &'a Release, deployment: &Deployment) -> Option<&'a ProcessType> {
+    let nothing = deployment.processes.values().all(|count| *count == 0);
+    release.processes.keys().next().filter(|_| nothing)
+}
+
 fn told_urls(
     receiver: &Receiver,
     session: &Session,
     release: &Release,
+    deployment: &Deployment,
     screen: &Screen,
     start: stdx::Instant,
 ) -> Result<(), ApiError> {
@@ -255,7 +306,13 @@ fn told_urls(
     screen.headline(&format!("{} v{} released in {took}", session.app.name, release.version));
     let port = receiver.options.http_port;
     let port = if port == 80 { String::new() } else { format!(":{port}") };
-    let serves = release.processes.values().any(|process| process.service.is_some());
+    let running = |kind: &ProcessType| deployment.processes.get(kind).is_some_and(|count| *count > 0);
+    let mut offers = release.processes.iter().filter(|(_, process)| process.service.is_some()).map(|(kind, _)| kind);
+    let serves = offers.clone().any(running);
+    let idle = if serves { None } else { offers.next().or_else(|| idle_type(release, deployment)) };
+    if let Some(kind) = idle {
+        screen.detail(&format!("not running: slipway scale {kind}=1 --app {}", session.app.name));
+    }
     for route in routes.iter().filter(|_| serves) {
         let path = if route.path == "/" { "" } else { route.path.as_str() };
         screen.detail(&format!("http://{}{port}{path}", route.domain));

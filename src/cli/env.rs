@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use api::Client;
 use api::controller::{self as endpoints, NewRelease};
+use api::{CallError, Client};
 use clap::{Args, Subcommand};
+use types::Code;
 use types::app::{App, Release};
 
 use super::Context;
 use super::release;
 use crate::term::{self, Format};
+
+/// Tries of one change against changes by others.
+const TRIES_MAX: u32 = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Env {
@@ -62,24 +66,23 @@ pub(super) fn env(context: &Context, args: Env) -> Result<()> {
             None => Err(types::ApiError::not_found("variable", &name).hint("`slipway env` lists them").into()),
         },
         Verb::Set { pairs } => {
-            let mut env = now.clone();
-            let mut names = Vec::new();
+            let mut given = BTreeMap::new();
             for pair in &pairs {
                 let Some((name, value)) = pair.split_once('=') else { bail!("{pair:?} is not NAME=VALUE") };
-                env.insert(name.to_owned(), value_of(value)?);
-                names.push(name);
+                given.insert(name.to_owned(), value_of(value)?);
             }
-            change(context, &controller, &app, release.as_ref(), env, &format!("set {}", names.join(", ")))
+            let names: Vec<&str> = given.keys().map(String::as_str).collect();
+            change(context, &controller, &app, &format!("set {}", names.join(", ")), |env| {
+                env.extend(given.clone());
+                Ok(())
+            })
         }
-        Verb::Unset { names } => {
-            let mut env = now.clone();
-            for name in &names {
-                if env.remove(name).is_none() {
-                    return Err(types::ApiError::not_found("variable", name).into());
-                }
+        Verb::Unset { names } => change(context, &controller, &app, &format!("unset {}", names.join(", ")), |env| {
+            match names.iter().find(|name| env.remove(*name).is_none()) {
+                Some(name) => Err(types::ApiError::not_found("variable", name).hint("`slipway env` lists them")),
+                None => Ok(()),
             }
-            change(context, &controller, &app, release.as_ref(), env, &format!("unset {}", names.join(", ")))
-        }
+        }),
     }
 }
 
@@ -93,26 +96,43 @@ fn value_of(value: &str) -> Result<String> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
+/// Edit the environment of the current release. Who changed it in the meantime is not overwritten: then again.
 fn change(
     context: &Context,
     controller: &Client,
     app: &App,
-    release: Option<&Release>,
-    env: BTreeMap<String, String>,
     description: &str,
+    edit: impl Fn(&mut BTreeMap<String, String>) -> Result<(), types::ApiError>,
 ) -> Result<()> {
-    if release.is_some_and(|release| release.env == env) {
-        term::note("nothing to change");
-        return Ok(());
+    let mut tries = TRIES_MAX;
+    loop {
+        tries -= 1;
+        let app = controller.call(&endpoints::APP, &[app.id.as_str()], &())?;
+        let release = context.release(controller, &app)?;
+        let mut env = release.as_ref().map(|release| release.env.clone()).unwrap_or_default();
+        edit(&mut env)?;
+        if release.as_ref().is_some_and(|release| release.env == env) {
+            term::note("nothing to change");
+            return Ok(());
+        }
+        let request = new_release(&app, release.as_ref(), env, description);
+        match controller.call(&endpoints::RELEASE_CREATE, &[], &request) {
+            Ok(new) => return release::made(context, controller, &app, &new),
+            Err(CallError::Refused(error)) if error.code == Code::PreconditionFailed && tries > 0 => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let request = NewRelease {
+}
+
+fn new_release(app: &App, release: Option<&Release>, env: BTreeMap<String, String>, description: &str) -> NewRelease {
+    NewRelease {
         app_id: app.id.to_string(),
         artifacts: release.map(|r| r.artifacts.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         env,
         meta: release.map(|r| r.meta.clone()).unwrap_or_default(),
         processes: release.map(|r| r.processes.clone()).unwrap_or_default(),
         description: description.to_owned(),
-    };
-    let new = controller.call(&endpoints::RELEASE_CREATE, &[], &request)?;
-    release::deploy(context, controller, app, &new)
+        expects: Some(release.map(|r| r.id.to_string()).unwrap_or_default()),
+        deploy: true,
+    }
 }

@@ -61,11 +61,13 @@ pub(super) fn rollback(context: &Context, args: &Rollback) -> Result<()> {
             .iter()
             .find(|release| release.id.as_str() == wanted || format!("v{}", release.version) == *wanted)
             .with_context(|| format!("{} has no release {wanted}; `slipway releases` lists them", app.name))?,
-        None => releases
-            .iter()
-            .filter(|release| release.version < current.version)
-            .max_by_key(|release| release.version)
-            .with_context(|| format!("{} has no release before v{}", app.name, current.version))?,
+        None => {
+            let deployments = controller.call(&endpoints::DEPLOYMENTS, &[app.id.as_str()], &())?;
+            before(&releases, &deployments, &current).ok_or_else(|| {
+                let text = format!("{} has no release before v{} that was deployed", app.name, current.version);
+                ApiError::new(Code::NotFound, text).hint("name one: slipway rollback v1; `slipway releases` lists them")
+            })?
+        }
     };
     if target.id == current.id {
         bail!("v{} is the current release already", current.version);
@@ -74,11 +76,43 @@ pub(super) fn rollback(context: &Context, args: &Rollback) -> Result<()> {
     deploy(context, &controller, &app, target)
 }
 
+/// The newest release before the current one that was deployed, and ran if the current one can.
+fn before<'a>(releases: &'a [Release], deployments: &[Deployment], current: &Release) -> Option<&'a Release> {
+    let ran = |release: &&Release| {
+        let complete = |one: &Deployment| one.new_release == release.id && one.status == DeploymentStatus::Complete;
+        release.artifacts.is_empty() == current.artifacts.is_empty() && deployments.iter().any(complete)
+    };
+    let older = releases.iter().filter(|release| release.version < current.version);
+    older.filter(ran).max_by_key(|release| release.version)
+}
+
+/// Follow the deployment that was made with a release.
+pub(super) fn made(context: &Context, controller: &Client, app: &App, release: &Release) -> Result<()> {
+    let start = os::clock::now();
+    let deployments = controller.call(&endpoints::DEPLOYMENTS, &[app.id.as_str()], &())?;
+    let deployment = deployments
+        .into_iter()
+        .find(|deployment| deployment.new_release == release.id)
+        .with_context(|| format!("v{} has no deployment; `slipway deployments` lists them", release.version))?;
+    end(context, controller, app, release, deployment, start)
+}
+
 /// Deploy a release and follow it to its end.
 pub(super) fn deploy(context: &Context, controller: &Client, app: &App, release: &Release) -> Result<()> {
     let start = os::clock::now();
     let request = NewDeployment { id: release.id.to_string() };
     let deployment = controller.call(&endpoints::DEPLOY, &[app.id.as_str()], &request)?;
+    end(context, controller, app, release, deployment, start)
+}
+
+fn end(
+    context: &Context,
+    controller: &Client,
+    app: &App,
+    release: &Release,
+    deployment: Deployment,
+    start: stdx::Instant,
+) -> Result<()> {
     let ended = follow(controller, deployment)?;
     let took = term::duration(os::clock::now().since(start));
     if context.format == Format::Json {
@@ -160,5 +194,32 @@ fn took(deployment: &Deployment) -> String {
     match (parse(&deployment.created_at), parse(&deployment.finished_at)) {
         (Some(start), Some(end)) => term::duration(end.since(start)),
         _ => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(version: u64, artifact: &str) -> Release {
+        let json = serde_json::json!({ "id": format!("r{version}"), "app_id": "a1", "version": version,
+            "artifacts": if artifact.is_empty() { vec![] } else { vec![artifact] } });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn deployment(version: u64, status: &str) -> Deployment {
+        let json = serde_json::json!({ "id": format!("d{version}"), "app": "a1", "status": status,
+            "new_release": format!("r{version}"), "strategy": "all-at-once", "deploy_timeout": 120 });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn rollback_goes_to_the_newest_release_that_ran() {
+        let releases = [release(5, "x"), release(4, "x"), release(3, "x"), release(2, "x"), release(1, "")];
+        let deployments =
+            [deployment(5, "complete"), deployment(3, "failed"), deployment(2, "complete"), deployment(1, "complete")];
+        let target = |current: &Release| before(&releases, &deployments, current).map(|release| release.version);
+        assert_eq!(target(&releases[0]), Some(2), "v4 was never deployed, v3 failed");
+        assert_eq!(target(&releases[3]), None, "v1 has nothing to run");
     }
 }

@@ -155,3 +155,28 @@ fn events_are_kept_up_to_their_number() {
     let (rows, _) = EVENTS.list(fixture.store(), &[]).unwrap();
     assert_eq!((rows.len(), rows[0].value.id), (EVENTS_MAX, (total - EVENTS_MAX) as u64));
 }
+
+#[test]
+fn removal_that_was_cut_off_is_ended() {
+    let fixture = Fixture::new();
+    let app = types::app::App {
+        id: "a1".parse().unwrap(),
+        name: "blog".parse().unwrap(),
+        meta: Map::new(),
+        strategy: types::app::Strategy::default(),
+        release: None,
+        deploy_timeout: 1,
+        created_at: None,
+        updated_at: None,
+    };
+    let store = fixture.store();
+    DELETING.put(store, &["a1"], &app, None).unwrap();
+    api::objects::APP_NAMES.put(store, &["blog"], &app.id, None).unwrap();
+    api::objects::SERVICES.put(store, &["blog-web"], &app.id, None).unwrap();
+    fixture.release(&fixture.artifact("used", b"used", Duration::ZERO));
+    end_removals(&fixture.controller).unwrap();
+    assert!(DELETING.list(store, &[]).unwrap().0.is_empty() && RELEASES.list(store, &[]).unwrap().0.is_empty());
+    for prefix in ["objects/app-names/", "objects/services/"] {
+        assert!(store.list(prefix).unwrap().records.is_empty(), "{prefix}");
+    }
+}

@@ -53,6 +53,20 @@ fn app_lives_from_its_name_to_its_end() {
 }
 
 #[test]
+fn app_with_many_routes_is_deleted() {
+    let world = World::new();
+    world.app("blog");
+    for number in 0..70 {
+        let new = NewRoute { domain: format!("n{number}.example.com"), ..NewRoute::default() };
+        world.client.call(&endpoints::ROUTE_CREATE, &["blog"], &new).unwrap();
+    }
+    let deleted = world.client.call(&endpoints::APP_DELETE, &["blog"], &()).unwrap();
+    assert_eq!(deleted.routes, 71);
+    assert!(world.client.call(&endpoints::ALL_ROUTES, &[], &()).unwrap().is_empty());
+    world.app("blog");
+}
+
+#[test]
 fn app_is_changed_field_by_field() {
     let world = World::new();
     world.app("blog");
@@ -160,6 +174,58 @@ fn routes_have_one_owner() {
     add("shop", &new("www.example.com", "/")).unwrap();
     assert_eq!(world.client.call(&endpoints::ALL_ROUTES, &[], &()).unwrap().len(), 3);
     assert!(refusal(add("shop", &new("not a domain", "/"))).message.starts_with("domain"));
+}
+
+/// `shop-api-web` is the type `api-web` of `shop` and the type `web` of `shop-api`.
+#[test]
+fn service_has_one_owner() {
+    let world = World::new();
+    let create = |name: &str| {
+        let new = NewApp { name: Some(name.into()), ..NewApp::default() };
+        world.client.call(&endpoints::APP_CREATE, &[], &new)
+    };
+    let release = |app: &str, kind: &str, service: Option<&str>| {
+        let service = service.map(|service| service.parse().unwrap());
+        let spec = types::app::ProcessSpec { service, ..types::app::ProcessSpec::default() };
+        let processes = [(kind.parse().unwrap(), spec)].into();
+        let new = NewRelease { app_id: app.into(), processes, ..NewRelease::default() };
+        world.client.call(&endpoints::RELEASE_CREATE, &[], &new)
+    };
+    create("shop").unwrap();
+    create("shop-api").unwrap();
+    for stolen in [release("shop", "api-web", None), release("shop", "worker", Some("shop-api-web"))] {
+        let stolen = refusal(stolen);
+        assert_eq!(stolen.code, Code::ObjectExists);
+        assert_eq!(stolen.message, "service shop-api-web belongs to app shop-api");
+        assert!(stolen.hint.is_some());
+    }
+    assert_eq!(world.client.call(&endpoints::APP_RELEASES, &["shop"], &()).unwrap().len(), 0);
+    release("shop", "admin-web", None).unwrap();
+    release("shop", "admin-web", None).unwrap();
+    let late = refusal(create("shop-admin"));
+    assert_eq!(late.code, Code::ObjectExists);
+    assert_eq!(late.message, "app name shop-admin cannot be had: shop-admin-web is a service of app shop");
+
+    let route = |service: &str| {
+        let new = NewRoute { domain: "x.example.com".into(), service: service.into(), ..NewRoute::default() };
+        world.client.call(&endpoints::ROUTE_CREATE, &["shop"], &new)
+    };
+    assert_eq!(refusal(route("shop-api-web")).code, Code::ObjectExists);
+    assert_eq!(refusal(route("other-web")).code, Code::Validation);
+    assert_eq!(route("shop-admin-web").unwrap().service.as_str(), "shop-admin-web");
+    world.client.call(&endpoints::APP_DELETE, &["shop-api"], &()).unwrap();
+    release("shop", "api-web", None).unwrap();
+    world.client.call(&endpoints::APP_DELETE, &["shop"], &()).unwrap();
+    create("shop-admin").unwrap();
+}
+
+#[test]
+fn port_is_the_platforms() {
+    let world = World::new();
+    world.app("blog");
+    let new = NewRelease { app_id: "blog".into(), env: map(&[("PORT", "1")]), ..NewRelease::default() };
+    let error = refusal(world.client.call(&endpoints::RELEASE_CREATE, &[], &new));
+    assert!(error.code == Code::Validation && error.message.starts_with("env.PORT is set by"), "{error}");
 }
 
 #[test]

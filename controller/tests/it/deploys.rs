@@ -111,6 +111,43 @@ fn one_deployment_at_a_time_and_it_can_be_aborted() {
     assert_eq!(again.code, Code::Conflict);
 }
 
+/// A change made from a release that is not current any more would undo what was changed since.
+#[test]
+fn release_that_expects_another_current_one_is_refused() {
+    let world = World::new();
+    world.app("blog");
+    let make = |expects: &str, deploy: bool, env: &[(&str, &str)], artifacts: Vec<String>| {
+        let new = endpoints::NewRelease {
+            app_id: "blog".into(),
+            expects: Some(expects.into()),
+            env: crate::world::map(env),
+            artifacts,
+            processes: [("web".parse().unwrap(), types::app::ProcessSpec::default())].into(),
+            deploy,
+            ..endpoints::NewRelease::default()
+        };
+        world.client.call(&endpoints::RELEASE_CREATE, &[], &new)
+    };
+    let first = world.release("blog", &["web"], &[]);
+    world.ended(&world.deploy("blog", &first).unwrap());
+    let artifacts = || first.artifacts.iter().map(ToString::to_string).collect();
+    let changed = refusal(make("", true, &[], artifacts()));
+    assert_eq!(changed.code, Code::PreconditionFailed);
+    assert!(changed.message.contains("is v1") && changed.hint.is_some(), "{changed}");
+    let stuck = make(first.id.as_str(), true, &[("BEHAVE", "never")], artifacts()).unwrap();
+    let deployment = world.client.call(&endpoints::DEPLOYMENTS, &["blog"], &()).unwrap().remove(0);
+    assert_eq!(deployment.new_release, stuck.id, "made with its release");
+    let busy = refusal(make(first.id.as_str(), true, &[("A", "1")], artifacts()));
+    assert_eq!(busy.code, Code::Conflict);
+    let releases = world.client.call(&endpoints::APP_RELEASES, &["blog"], &()).unwrap();
+    assert_eq!(releases.len(), 2, "what was refused left no release behind");
+    let by = AbortDeployment { by: "alice".into() };
+    world.client.call(&endpoints::DEPLOYMENT_ABORT, &[deployment.id.as_str()], &by).unwrap();
+    world.ended(&deployment);
+    let last = make(first.id.as_str(), true, &[("A", "1")], artifacts()).unwrap();
+    world.wait_up("blog", &last, 1);
+}
+
 #[test]
 fn step_that_takes_too_long_is_rolled_back() {
     let world = World::new();
