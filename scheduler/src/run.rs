@@ -123,21 +123,29 @@ impl Scheduler {
                 Ok(None) => {}
                 Err(_) => return,
             }
-            self.act();
+            // Who goes gives its seat back and does not take it again.
+            if !shutdown.asked() {
+                self.act();
+            }
         }
     }
 
     fn receive(&self, events: &Receiver<Event>) -> Result<Option<Event>, TryRecvError> {
-        let due = match (self.hold, self.view.deadline()) {
-            (Some(hold), _) => Some(hold),
-            (None, due) => due,
-        };
-        let Some(due) = due else { return events.recv().map(Some).map_err(|_| TryRecvError::Disconnected) };
+        let Some(due) = self.due() else { return events.recv().map(Some).map_err(|_| TryRecvError::Disconnected) };
         match events.recv_timeout(due.since(os::clock::now())) {
             Ok(event) => Ok(Some(event)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(TryRecvError::Disconnected),
         }
+    }
+
+    /// When there is something to do that no event announces. Who waits for its turn, or for the view to come as far
+    /// as it has written itself, waits for events alone: what is due stays due, and asking again would spin.
+    fn due(&self) -> Option<Instant> {
+        if self.revision < self.wait_for {
+            return None;
+        }
+        self.hold.or_else(|| self.leadership.since().and_then(|_| self.view.deadline()))
     }
 
     fn take(&mut self, event: Event) {
@@ -146,6 +154,9 @@ impl Scheduler {
             Event::Lease(lease) => {
                 self.lease = lease;
                 self.leadership.lose();
+                // What the old lease was refused for is over.
+                self.retry.reset();
+                self.hold = None;
             }
             Event::Watch(WatchEvent::Reset { records, revision }) => {
                 self.view = View::new();
@@ -244,3 +255,6 @@ impl std::fmt::Debug for Brief<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

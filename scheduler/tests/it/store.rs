@@ -13,13 +13,14 @@ use api::store::wire::{
     WatchReply, WatchRequest,
 };
 use os::signal::Shutdown;
-use types::ApiError;
+use types::{ApiError, Code};
 
 #[derive(Default)]
 struct Keys {
     revision: i64,
     keys: BTreeMap<Vec<u8>, KeyValue>,
     log: Vec<WatchEvent>,
+    granted: i64,
     leases: Vec<i64>,
 }
 
@@ -38,21 +39,21 @@ impl MemoryStore {
         let listening = Service::new(Arc::clone(&store))
             .on(&RANGE, |store, _, request| Ok(store.keys.lock().unwrap().range(&request)))
             .on(&PUT, |store, _, request| {
-                store.write(|keys| keys.put(&request));
-                Ok(PutReply { header: store.header(), prev_kv: None })
+                let (put, header) = store.write(|keys| keys.check_lease(&request).map(|()| keys.put(&request)));
+                put.map(|()| PutReply { header, prev_kv: None })
             })
             .on(&DELETE_RANGE, |store, _, request| {
-                let deleted = store.write(|keys| keys.delete(&request.key.0, &request.range_end.0));
-                Ok(DeleteRangeReply { header: store.header(), deleted: Int(deleted), prev_kvs: Vec::new() })
+                let (deleted, header) = store.write(|keys| keys.delete(&request.key.0, &request.range_end.0));
+                Ok(DeleteRangeReply { header, deleted: Int(deleted), prev_kvs: Vec::new() })
             })
-            .on(&TXN, |store, _, request| Ok(store.txn(request)))
+            .on(&TXN, |store, _, request| store.txn(&request))
             .on(&LEASE_GRANT, |store, _, request| {
-                let id = store.write(|keys| {
-                    let id = 1_000 + keys.leases.len() as i64;
-                    keys.leases.push(id);
-                    id
+                let (id, header) = store.write(|keys| {
+                    keys.granted += 1;
+                    keys.leases.push(keys.granted);
+                    keys.granted
                 });
-                Ok(LeaseReply { header: store.header(), id: Int(id), ttl: request.ttl })
+                Ok(LeaseReply { header, id: Int(id), ttl: request.ttl })
             })
             .on(&LEASE_REVOKE, |store, _, request| {
                 store.end_lease(request.id.0);
@@ -73,16 +74,18 @@ impl MemoryStore {
         Header { revision: Int(self.keys.lock().unwrap().revision), ..Header::default() }
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut Keys) -> T) -> T {
+    /// Gives what `change` gives, and the header of the revision that it made.
+    fn write<T>(&self, change: impl FnOnce(&mut Keys) -> T) -> (T, Header) {
         let mut keys = self.keys.lock().unwrap();
         keys.revision += 1;
         let done = change(&mut keys);
         if keys.log.last().is_none_or(|event| event.kv.mod_revision.0 < keys.revision) {
             keys.revision -= 1;
         }
+        let header = Header { revision: Int(keys.revision), ..Header::default() };
         drop(keys);
         self.changed.notify_all();
-        done
+        (done, header)
     }
 
     /// A lease runs out.
@@ -102,20 +105,9 @@ impl MemoryStore {
         self.keys.lock().unwrap().keys.get(key.as_bytes()).map(|kv| kv.lease.0)
     }
 
-    fn txn(&self, request: TxnRequest) -> TxnReply {
-        let mut succeeded = false;
-        self.write(|keys| {
-            succeeded = request.compare.iter().all(|compare| keys.holds(compare));
-            for op in if succeeded { &request.success } else { &request.failure } {
-                if let Some(put) = &op.request_put {
-                    keys.put(put);
-                }
-                if let Some(delete) = &op.request_delete_range {
-                    keys.delete(&delete.key.0, &delete.range_end.0);
-                }
-            }
-        });
-        TxnReply { header: self.header(), succeeded, responses: Vec::new() }
+    fn txn(&self, request: &TxnRequest) -> Result<TxnReply, ApiError> {
+        let (succeeded, header) = self.write(|keys| keys.txn(request));
+        Ok(TxnReply { header, succeeded: succeeded?, responses: Vec::new() })
     }
 
     fn watch(
@@ -157,6 +149,27 @@ impl Keys {
         let kvs: Vec<KeyValue> = self.keys.values().filter(mine).cloned().collect();
         let header = Header { revision: Int(self.revision), ..Header::default() };
         RangeReply { header, count: Int(kvs.len() as i64), kvs, more: false }
+    }
+
+    fn txn(&mut self, request: &TxnRequest) -> Result<bool, ApiError> {
+        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        let ops = if succeeded { &request.success } else { &request.failure };
+        ops.iter().filter_map(|op| op.request_put.as_ref()).try_for_each(|put| self.check_lease(put))?;
+        for op in ops {
+            if let Some(put) = &op.request_put {
+                self.put(put);
+            }
+            if let Some(delete) = &op.request_delete_range {
+                self.delete(&delete.key.0, &delete.range_end.0);
+            }
+        }
+        Ok(succeeded)
+    }
+
+    /// Nothing is put under a lease that is over: it would stay for ever.
+    fn check_lease(&self, request: &PutRequest) -> Result<(), ApiError> {
+        let lives = request.lease.0 == 0 || self.leases.contains(&request.lease.0);
+        lives.then_some(()).ok_or_else(|| ApiError::new(Code::NotFound, "etcdserver: requested lease not found"))
     }
 
     fn put(&mut self, request: &PutRequest) {
