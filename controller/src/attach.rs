@@ -105,7 +105,8 @@ fn placed(controller: &Controller, request: &OneOff, exchange: &Exchange<'_>) ->
         if os::clock::now() >= deadline || controller.shutdown.asked() {
             let why = blocked.map(|reason| format!(": {reason}")).unwrap_or_default();
             let text = format!("no host took the job within {} s{why}", PLACEMENT_WAIT.as_secs());
-            break Err(ApiError::retryable(Code::NoCapacity, text));
+            let hint = "`slipway host ps` shows what holds memory; scale something down, then try again";
+            break Err(ApiError::retryable(Code::NoCapacity, text).hint(hint));
         }
     };
     enough.ask();

@@ -15,7 +15,7 @@ use crate::persist::{Change, json, now_text};
 use crate::releases::none_yet;
 use crate::state::{Controller, deployment_under_way};
 use crate::system::META_CRITICAL;
-use crate::{services, template};
+use crate::{services, system, template};
 
 pub(crate) type Counts = BTreeMap<ProcessType, u32>;
 
@@ -87,6 +87,7 @@ fn change(controller: &Controller, call: &Call, counts: impl Fn(&Counts) -> Coun
         let new = counts(&old);
         validate::counts(&release, &new)?;
         refuse_end_of_critical(&app, &old, &new)?;
+        refuse_second_of_single(&app, &new)?;
         let now = Some(now_text());
         let unchanged = nonzero(&old) == nonzero(&new);
         let request = ScaleRequest {
@@ -138,6 +139,15 @@ fn refuse_end_of_critical(app: &App, old: &Counts, new: &Counts) -> Result<(), A
             let why = format!("{process_type} of {} cannot be scaled to zero: the platform needs it", app.name);
             return Err(ApiError::new(Code::Forbidden, why).hint("slipway kill restarts a job of it"));
         }
+    }
+    Ok(())
+}
+
+fn refuse_second_of_single(app: &App, new: &Counts) -> Result<(), ApiError> {
+    if system::is_single(app) && new.values().any(|count| *count > 1) {
+        let why =
+            format!("{} cannot be scaled beyond one job: it owns a volume that no second one can share", app.name);
+        return Err(ApiError::new(Code::Forbidden, why).hint("leave it at 1; apps are scaled with slipway scale web=2"));
     }
     Ok(())
 }

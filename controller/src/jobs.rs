@@ -135,7 +135,7 @@ fn live(store: &StoreClient, app: Option<&App>) -> Result<Vec<Job>, ApiError> {
     Ok(jobs.into_iter().map(|(_, job)| job).collect())
 }
 
-fn of_app(controller: &Controller, app: &App, with_ended: bool) -> Result<Vec<Job>, ApiError> {
+pub(crate) fn of_app(controller: &Controller, app: &App, with_ended: bool) -> Result<Vec<Job>, ApiError> {
     let mut jobs = live(&controller.store, Some(app))?;
     if with_ended {
         let (mut rows, _) = ENDED.list(&controller.store, &[app.id.as_str()])?;
@@ -157,7 +157,7 @@ pub(crate) fn active(controller: &Controller) -> Result<Vec<Job>, ApiError> {
     Ok(jobs)
 }
 
-fn find(controller: &Controller, app: &App, text: &str) -> Result<Job, ApiError> {
+pub(crate) fn find(controller: &Controller, app: &App, text: &str) -> Result<Job, ApiError> {
     let jobs = of_app(controller, app, true)?;
     // People also type TYPE.UUID, as logs show it.
     let text = text.rsplit('.').next().unwrap_or(text);
@@ -281,6 +281,7 @@ fn on_artifacts(controller: &Controller, app: &App, new: &NewJob) -> Result<JobS
             "must be none or binary: the sockets are for the platform's own jobs",
         ));
     }
+    validate::mounts(&app.id, &new.volumes, &new.files)?;
     let find = |text: &String| {
         let row = ARTIFACTS.get(&controller.store, &[text])?;
         row.map(|row| row.value).ok_or_else(|| ApiError::not_found("artifact", text))

@@ -1,5 +1,6 @@
 //! An app's log: asked of every host that may have a part of it, merged by time.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use api::controller::LogMessage;
 use api::host::APP_LOG;
 use api::serve::{Call, LineWriter};
 use os::signal::Shutdown;
+use types::app::App;
 use types::{ApiError, AppId, Code, JobId};
 
 use crate::limits::{LAST_WORDS_BYTES_MAX, LAST_WORDS_LINES, LAST_WORDS_WAIT, LOG_LINES_MAX};
@@ -41,6 +43,7 @@ pub(crate) fn get(
     if lines.is_some_and(|lines| lines > LOG_LINES_MAX) {
         return Err(ApiError::invalid("lines", &format!("must be at most {LOG_LINES_MAX}")));
     }
+    check_named(controller, &app, call)?;
     let follow = call.flag("follow");
     let query = passed_on(call);
     let enough = Shutdown::new();
@@ -79,6 +82,26 @@ pub(crate) fn get(
     let keep = lines.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(kept.len());
     let skip = kept.len().saturating_sub(keep);
     kept.iter().skip(skip).try_for_each(|line| out.send(line))
+}
+
+/// A job or process type that is not there has no lines, and would look as if it were silent.
+fn check_named(controller: &Controller, app: &App, call: &Call) -> Result<(), ApiError> {
+    if let Some(job) = call.query("job_id").filter(|job| !job.is_empty()) {
+        crate::jobs::find(controller, app, job)?;
+    }
+    let Some(wanted) = call.query("process_type").filter(|one| !one.is_empty()) else { return Ok(()) };
+    let releases = crate::releases::of_app(controller, app)?;
+    let of_releases = releases.iter().flat_map(|release| release.processes.keys());
+    let jobs = crate::jobs::of_app(controller, app, true)?;
+    let known: BTreeSet<&str> =
+        of_releases.chain(jobs.iter().map(|job| &job.process_type)).map(types::ProcessType::as_str).collect();
+    // One-off jobs of these types may have ended longer ago than their records are kept.
+    if known.contains(wanted) || ["run", "build"].contains(&wanted) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+    Err(ApiError::not_found("process type", wanted).hint(format!("app {} has: {known}", app.name)))
 }
 
 /// The queries that a host understands as the controller does.

@@ -19,6 +19,15 @@ pub const META_CRITICAL: &str = "slipway-system-critical";
 /// The metadata key that remembers what was last installed, so that what operators changed since stays.
 pub(crate) const META_INSTALLED: &str = "slipway-system-installed";
 
+/// The apps that own a volume or a port of which there is one: a second job would have an empty store of its own,
+/// or not come up.
+const SINGLE: [&str; 2] = ["gitd", "blobs"];
+
+/// Whether more than one job of an app cannot be.
+pub(crate) fn is_single(app: &App) -> bool {
+    template::is_system(app) && SINGLE.contains(&app.name.as_str())
+}
+
 /// An app of the platform as the bootstrap wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemApp {

@@ -40,6 +40,11 @@ pub const PORTS_MAX: usize = 16;
 /// Most volumes of a process type.
 pub const VOLUMES_MAX: usize = 16;
 
+/// Most files that are put into the root of a job, and the bytes of their text together: they go through the store.
+pub const FILES_MAX: usize = 32;
+/// See [`FILES_MAX`].
+pub const FILES_BYTES_MAX: usize = 256 * 1024;
+
 /// Most layers under an artifact: overlayfs takes 500, option strings fewer.
 pub const LAYERS_MAX: usize = 64;
 

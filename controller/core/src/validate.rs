@@ -7,14 +7,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use types::app::{Map, Port, ProcessSpec, Release};
-use types::job::{CheckKind, Resources};
-use types::{ApiError, ProcessType};
+use types::job::{CheckKind, FileMount, FileSource, Resources, VolumeMount};
+use types::{ApiError, AppId, ProcessType};
 
 use crate::limits::{
     ARGS_BYTES_MAX, ARGS_COUNT_MAX, ARTIFACTS_MAX, DEPLOY_TIMEOUT_SECS_MAX, DEPLOY_TIMEOUT_SECS_MIN,
-    DESCRIPTION_BYTES_MAX, ENV_BYTES_MAX, ENV_COUNT_MAX, ENV_NAME_BYTES_MAX, ENV_VALUE_BYTES_MAX, LAYERS_MAX,
-    MEMORY_BYTES_MIN, META_COUNT_MAX, META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, PATH_BYTES_MAX, PORTS_MAX,
-    PROCESS_COUNT_MAX, PROCESS_TYPES_MAX, VOLUMES_MAX,
+    DESCRIPTION_BYTES_MAX, ENV_BYTES_MAX, ENV_COUNT_MAX, ENV_NAME_BYTES_MAX, ENV_VALUE_BYTES_MAX, FILES_BYTES_MAX,
+    FILES_MAX, LAYERS_MAX, MEMORY_BYTES_MIN, META_COUNT_MAX, META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, PATH_BYTES_MAX,
+    PORTS_MAX, PROCESS_COUNT_MAX, PROCESS_TYPES_MAX, VOLUMES_MAX,
 };
 
 pub use route::{domain, path};
@@ -165,11 +165,7 @@ pub fn process(field: &str, spec: &ProcessSpec) -> Result<(), Invalid> {
         return Err(Invalid::new(format!("{field}.volumes"), format!("has more than {VOLUMES_MAX} entries")));
     }
     for (at, volume) in spec.volumes.iter().enumerate() {
-        let field = format!("{field}.volumes[{at}].path");
-        let inside = volume.path.starts_with('/') && volume.path.len() > 1 && volume.path.len() <= PATH_BYTES_MAX;
-        if !inside || volume.path.split('/').any(|part| part == "..") || volume.path.contains('\0') {
-            return Err(Invalid::new(field, "must be an absolute path below /, without .."));
-        }
+        mount_path(&format!("{field}.volumes[{at}].path"), &volume.path)?;
     }
     for capability in &spec.linux_capabilities {
         let known = capability.strip_prefix("CAP_").is_some_and(|rest| {
@@ -180,6 +176,54 @@ pub fn process(field: &str, spec: &ProcessSpec) -> Result<(), Invalid> {
         }
     }
     resources(&format!("{field}.resources"), &spec.resources)
+}
+
+/// Where something is mounted in a job's root.
+///
+/// # Errors
+/// When it is not an absolute path below `/`.
+pub fn mount_path(field: &str, path: &str) -> Result<(), Invalid> {
+    let inside = path.starts_with('/') && path.len() > 1 && path.len() <= PATH_BYTES_MAX;
+    if !inside || path.split('/').any(|part| part == "..") || path.contains('\0') {
+        return Err(Invalid::new(field, "must be an absolute path below /, without .."));
+    }
+    Ok(())
+}
+
+/// The volumes and files of a job that runs on artifacts of its own.
+///
+/// # Errors
+/// Names the first that is another app's, mounted where nothing can be, or too much.
+pub fn mounts(app: &AppId, volumes: &[VolumeMount], files: &[FileMount]) -> Result<(), Invalid> {
+    if volumes.len() > VOLUMES_MAX {
+        return Err(Invalid::new("volumes", format!("has more than {VOLUMES_MAX} entries")));
+    }
+    let app = app.as_str().to_ascii_lowercase();
+    let (own, cache) = (format!("{app}-"), format!("build-cache-{app}"));
+    for (at, volume) in volumes.iter().enumerate() {
+        let name = volume.volume.as_str();
+        if name != cache && !name.starts_with(&own) {
+            return Err(Invalid::new(
+                format!("volumes[{at}].volume"),
+                format!("must be a volume of the app: {cache}, or one whose name begins with {own}"),
+            ));
+        }
+        mount_path(&format!("volumes[{at}].path"), &volume.path)?;
+    }
+    if files.len() > FILES_MAX {
+        return Err(Invalid::new("files", format!("has more than {FILES_MAX} entries")));
+    }
+    let mut total = 0;
+    for (at, file) in files.iter().enumerate() {
+        mount_path(&format!("files[{at}].path"), &file.path)?;
+        if let FileSource::Text(text) = &file.source {
+            total += text.len();
+        }
+    }
+    if total > FILES_BYTES_MAX {
+        return Err(Invalid::new("files", format!("hold more than {FILES_BYTES_MAX} bytes together")));
+    }
+    Ok(())
 }
 
 /// A command.

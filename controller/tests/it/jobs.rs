@@ -113,6 +113,18 @@ fn build_runs_on_artifacts_of_its_own() {
     assert_eq!((spec.process_type.as_str(), spec.release.as_ref(), spec.uid), ("build", None, 0));
     assert!(!spec.env.contains_key("SECRET") && spec.layers.len() == 2);
     drop(stream);
+    let mount = |volume: &str, path: &str| {
+        let volumes = vec![types::job::VolumeMount { volume: volume.parse().unwrap(), path: path.into() }];
+        let job = NewJob { volumes, ..job.clone() };
+        refusal(world.client.call(&endpoints::JOB_RUN, &["blog"], &job))
+    };
+    let app = world.client.call(&endpoints::APP, &["blog"], &()).unwrap().id;
+    for foreign in ["system-gitd-app-0", "build-cache-other", &format!("build-cache-{app}x")] {
+        let error = mount(foreign, "/cache");
+        assert!(error.message.starts_with("volumes[0].volume must be a volume of the app"), "{error}");
+    }
+    let error = mount(&format!("build-cache-{app}"), "/../etc");
+    assert!(error.message.starts_with("volumes[0].path"), "{error}");
     let sockets = NewJob { platform: types::job::PlatformAccess::Sockets, ..job };
     assert!(refusal(world.client.call(&endpoints::JOB_RUN, &["blog"], &sockets)).message.starts_with("platform"));
 }
@@ -127,6 +139,11 @@ fn log_is_asked_of_the_host() {
     assert_eq!(lines(&[]), ["last words 0", "last words 1", "last words 2"]);
     assert_eq!(lines(&[("lines", "1")]), ["last words 2"]);
     assert_eq!(lines(&[("follow", "true")]).len(), 3);
+    assert_eq!(lines(&[("process_type", "web")]).len(), 3);
+    for query in [("job_id", "nosuch"), ("process_type", "nosuch")] {
+        let none = refusal(world.client.lines(&endpoints::LOG, &["blog"], &[query], &()).map(drop));
+        assert!(none.code == Code::NotFound && none.hint.is_some(), "{none}");
+    }
     let many = world.client.lines(&endpoints::LOG, &["blog"], &[("lines", "10001")], &());
     assert_eq!(refusal(many.map(drop)).code, Code::Validation);
     assert_eq!(refusal(world.client.lines(&endpoints::LOG, &["nope"], &[], &()).map(drop)).code, Code::NotFound);

@@ -71,3 +71,16 @@ fn system_apps_deploy_and_scale_and_refuse_their_end() {
     assert_eq!(ended.status, DeploymentStatus::Complete, "{:?}", ended.error);
     world.wait_up("router", &next, 2);
 }
+
+#[test]
+fn what_owns_a_volume_is_scaled_to_one_at_most() {
+    let world = World::new();
+    let gitd =
+        SystemApp { name: "gitd".parse().unwrap(), critical: false, ..router(&["/usr/local/bin/slipway", "gitd"]) };
+    install_system_app(&world.store, &gitd).unwrap();
+    let release = world.client.call(&endpoints::APP_RELEASE, &["gitd"], &()).unwrap();
+    let error = refusal(world.set_formation("gitd", &release, &[("app", 2)]));
+    assert!(error.code == Code::Forbidden && error.hint.is_some(), "{error}");
+    world.set_formation("gitd", &release, &[("app", 0)]).unwrap();
+    world.set_formation("gitd", &release, &[("app", 1)]).unwrap();
+}
