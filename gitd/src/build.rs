@@ -34,8 +34,14 @@ pub(crate) struct Slug {
 /// A build may find out that it lacks a layer, and is then tried again with it, so often.
 const ATTEMPTS_MAX: usize = 3;
 
-/// A build's memory. Linkers and bundlers need more than most apps.
-const BUILD_MEMORY_BYTES: u64 = 4 << 30;
+/// A build's memory: linkers and bundlers need more than most apps. The scheduler keeps that much free for it, so on
+/// a small host it is a part of what there is, but no less than what the smallest builds need.
+const BUILD_MEMORY_MAX: u64 = 4 << 30;
+const BUILD_MEMORY_MIN: u64 = 512 << 20;
+
+fn build_memory(of_host: u64) -> u64 {
+    (of_host / 3).clamp(BUILD_MEMORY_MIN, BUILD_MEMORY_MAX)
+}
 
 pub(crate) fn build(
     receiver: &Receiver,
@@ -69,7 +75,7 @@ pub(crate) fn build(
     };
     for _ in 0..ATTEMPTS_MAX {
         let layers = ensure_layers(receiver, &plan.layers_build, screen, cancel)?;
-        let mut slug = Spool::new(&receiver.options.data_dir.join("spool"), "slug", limits::SLUG_BYTES_MAX)?;
+        let mut slug = Spool::new(&receiver.options.spool(), "slug", limits::SLUG_BYTES_MAX)?;
         match run_job(receiver, session, &request, layers, source, &mut slug, screen, cancel)? {
             BuildReply::Built(reply) => {
                 let layers_run = ensure_layers(receiver, &reply.layers_run, screen, cancel)?;
@@ -189,6 +195,7 @@ fn start_job(receiver: &Receiver, session: &Session, layers: Vec<Digest>) -> Res
     let artifact = NewArtifact { kind: ArtifactKind::Stack, layers, size: 0, meta: Default::default() };
     let artifact = receiver.controller.call(&controller_api::ARTIFACT_CREATE, &[], &artifact)?;
     let settings = receiver.host.call(&host_api::BUILD_SETTINGS, &[], &())?;
+    let memory = build_memory(receiver.host.call(&host_api::STATUS, &[], &())?.host.capacity.memory_bytes);
     let cache = VolumeName::parse(&format!("build-cache-{}", session.app.id))
         .map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
     let job = NewJob {
@@ -199,7 +206,7 @@ fn start_job(receiver: &Receiver, session: &Session, layers: Vec<Digest>) -> Res
         volumes: vec![VolumeMount { volume: cache, path: stack::CACHE_DIR.to_owned() }],
         files: settings.files,
         platform: PlatformAccess::Binary,
-        resources: Some(Resources { memory_bytes: Some(BUILD_MEMORY_BYTES), ..Resources::default() }),
+        resources: Some(Resources { memory_bytes: Some(memory), ..Resources::default() }),
         ..NewJob::default()
     };
     let controller = receiver.controller.clone().timeout(Some(Duration::from_secs(120)));
@@ -306,6 +313,13 @@ impl ReplyReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn build_leaves_a_small_host_room_for_its_apps() {
+        for (host, build) in [(1 << 30, 512 << 20), (6 << 30, 2 << 30), (64 << 30, 4 << 30)] {
+            assert_eq!(build_memory(host), build);
+        }
+    }
 
     #[test]
     fn reply_is_found_however_the_output_is_cut() {

@@ -9,7 +9,7 @@
 //!                              text for the pusher ◀──────────── release, deployment
 //! ```
 //! OpenSSH does the cryptography and git the packs; neither runs with the platform's sockets in sight: keys, shell
-//! and hook are this binary as an unprivileged user, and speak to [`run`] over one socket with three endpoints.
+//! and hook are this binary as an unprivileged user, and speak to [`run`] over one socket with four endpoints.
 //! Only a build that was deployed lets git move the branch; a failed one leaves everything as it was.
 //!
 //! Knows no buildpack and no store. Entry points: [`run`] is the role; [`session`] is what sshd and git start.
@@ -57,6 +57,13 @@ pub struct Options {
     pub ssh_port: u16,
     /// What an app's URL begins and ends with: `http://` and the port, when it is not 80.
     pub http_port: u16,
+}
+
+impl Options {
+    /// Where this job keeps what is on its way. Another job of the receiver may be at work on the same volume.
+    fn spool(&self) -> PathBuf {
+        self.data_dir.join("spool").join(self.job.as_str())
+    }
 }
 
 /// Run until the shutdown is asked for.

@@ -20,6 +20,9 @@ pub(crate) const BUILD_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// A deployment beyond what the controller allows for it.
 pub(crate) const DEPLOY_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// The first line of a commit's message as a release remembers it.
+pub(crate) const SUBJECT_CHARS_MAX: usize = 200;
+
 /// What the build's first line may hold.
 pub(crate) const REPLY_LINE_BYTES_MAX: usize = 1 << 20;
 

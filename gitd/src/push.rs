@@ -108,7 +108,7 @@ fn megabytes(bytes: u64) -> f64 {
 
 /// Take the tar of the source. The thread goes on to watch whether the pusher stays.
 fn receive(receiver: &Receiver, mut input: impl Read + Send + 'static) -> Result<(Spool, Cancel), ApiError> {
-    let mut source = Spool::new(&receiver.options.data_dir.join("spool"), "source", limits::SOURCE_BYTES_MAX)?;
+    let mut source = Spool::new(&receiver.options.spool(), "source", limits::SOURCE_BYTES_MAX)?;
     loop {
         match read_frame(&mut input) {
             Ok(Some(Frame::Bytes(Stream::Stdin, bytes))) if bytes.is_empty() => break,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use api::controller as controller_api;
 use api::endpoint::{Endpoint, Upgrade};
@@ -20,6 +21,8 @@ use crate::{GIT_UID, Options, SESSION_SOCKET, push, spool, sshd};
 pub(crate) const KEY: Endpoint<KeyQuestion, SshKey> = Endpoint::post("/key");
 /// May this key do that to this app? Asked by `shell`.
 pub(crate) const OPEN: Endpoint<OpenQuestion, Opened> = Endpoint::post("/open");
+/// The session has ended. Told by `shell`.
+pub(crate) const CLOSE: Endpoint<CloseQuestion, ()> = Endpoint::post("/close");
 /// Deploy this. Asked by `hook`; the connection then carries attach frames.
 pub(crate) const PUSH: Endpoint<PushQuestion, Upgrade> = Endpoint::post("/push");
 
@@ -47,6 +50,12 @@ pub(crate) struct Opened {
     pub(crate) repo: PathBuf,
 }
 
+/// Which session has ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CloseQuestion {
+    pub(crate) token: String,
+}
+
 /// What the hook wants deployed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PushQuestion {
@@ -69,12 +78,34 @@ pub(crate) struct Receiver {
     pub(crate) options: Options,
     pub(crate) controller: Client,
     pub(crate) host: Client,
-    sessions: Mutex<BTreeMap<String, Session>>,
+    sessions: Mutex<Sessions>,
     pushing: Mutex<BTreeSet<AppId>>,
 }
 
 /// Sessions that are remembered. Each is one connection of sshd, whose own limit is lower.
 const SESSIONS_MAX: usize = 1_000;
+
+/// How often repositories and spools that nobody needs any more are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+
+/// The sessions that were let in, by token, each with its number.
+#[derive(Debug, Default)]
+struct Sessions {
+    last: u64,
+    open: BTreeMap<String, (u64, Session)>,
+}
+
+impl Sessions {
+    /// Remember one. When there are too many the oldest goes: it ended without a word.
+    fn add(&mut self, token: String, session: Session) {
+        if self.open.len() >= SESSIONS_MAX {
+            let oldest = self.open.iter().min_by_key(|(_, (number, _))| *number).map(|(token, _)| token.clone());
+            oldest.map(|token| self.open.remove(&token));
+        }
+        self.last += 1;
+        self.open.insert(token, (self.last, session));
+    }
+}
 
 pub(crate) fn run(options: Options, shutdown: &Shutdown) -> Result<(), ApiError> {
     sshd::prepare(&options)?;
@@ -85,11 +116,25 @@ pub(crate) fn run(options: Options, shutdown: &Shutdown) -> Result<(), ApiError>
         pushing: Mutex::default(),
         options: options.clone(),
     });
-    forget_deleted(&receiver);
+    let (tidied, ending) = (Arc::clone(&receiver), shutdown.clone());
+    os::thread::spawn("tidy", move || {
+        loop {
+            forget_deleted(&tidied);
+            forget_spools(&tidied);
+            if ending.wait_for(TIDY_EVERY) {
+                return;
+            }
+        }
+    })
+    .map_err(|error| ApiError::new(Code::Internal, format!("start a thread: {error}")))?;
     let listen = |error: api::serve::ListenError| ApiError::new(Code::Internal, os::text::chain(&error));
     let sessions = Service::new(Arc::clone(&receiver))
         .on(&KEY, |receiver, _, question| receiver.key(&question))
         .on(&OPEN, |receiver, _, question| receiver.open(question))
+        .on(&CLOSE, |receiver, _, question| {
+            receiver.close(&question.token);
+            Ok(())
+        })
         .raw(&PUSH, |receiver, _, exchange| {
             let question = exchange.json_body::<PushQuestion>()?;
             let session = receiver.session(&question.token)?;
@@ -108,7 +153,7 @@ pub(crate) fn run(options: Options, shutdown: &Shutdown) -> Result<(), ApiError>
         .listen(&api::paths::service_socket(&options.run_dir, crate::SERVICE, &options.job), shutdown)
         .map_err(listen)?;
     log::info!(port = options.ssh_port; "git receiver started");
-    let ended = sshd::keep_up(shutdown);
+    let ended = sshd::keep_up(options.ssh_port, shutdown);
     shutdown.ask();
     sessions.finish();
     own.finish();
@@ -124,8 +169,22 @@ fn forget_deleted(receiver: &Receiver) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".git") && !known.contains(&name) {
             log::info!(repository:% = name; "repository of a deleted app removed");
-            // What cannot be removed now is tried at the next start.
+            // What cannot be removed now is tried the next time.
             let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Remove what other jobs of the receiver left, once they are gone.
+fn forget_spools(receiver: &Receiver) {
+    let Ok(jobs) = receiver.controller.call(&controller_api::ACTIVE_JOBS, &[], &()) else { return };
+    let Ok(entries) = std::fs::read_dir(receiver.options.data_dir.join("spool")) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let needed = name == receiver.options.job.as_str() || jobs.iter().any(|job| job.id.as_str() == name);
+        if !needed {
+            // What cannot be removed now is tried the next time. Earlier versions left files.
+            let _ = std::fs::remove_dir_all(entry.path()).or_else(|_| std::fs::remove_file(entry.path()));
         }
     }
 }
@@ -159,17 +218,21 @@ impl Receiver {
         let repo = self.options.data_dir.join("repos").join(format!("{}.git", app.id));
         let token = os::entropy::secret();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if sessions.len() >= SESSIONS_MAX {
-            // The oldest have ended long ago: tokens say nothing of their age, so all go.
-            sessions.clear();
-        }
-        sessions.insert(token.clone(), Session { app, key });
+        sessions.add(token.clone(), Session { app, key });
         Ok(Opened { token, repo })
+    }
+
+    fn close(&self, token: &str) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).open.remove(token);
     }
 
     fn session(&self, token: &str) -> Result<Session, ApiError> {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(token).cloned().ok_or_else(|| ApiError::new(Code::Forbidden, "this session was not let in"))
+        sessions
+            .open
+            .get(token)
+            .map(|(_, session)| session.clone())
+            .ok_or_else(|| ApiError::new(Code::Forbidden, "this session was not let in"))
     }
 
     /// The right to push to an app, until it is dropped.
@@ -224,3 +287,22 @@ pub(crate) fn git_settings(verb: Verb) -> Vec<(String, String)> {
 }
 
 const _: () = assert!(GIT_UID > 0, "git never runs as root");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flood_of_sessions_ends_the_oldest_alone() {
+        let json = serde_json::json!({ "id": "a1", "name": "blog" });
+        let app: App = serde_json::from_value(json).unwrap();
+        let json = serde_json::json!({ "id": "0".repeat(64), "fingerprint": "", "public": "" });
+        let key: SshKey = serde_json::from_value(json).unwrap();
+        let mut sessions = Sessions::default();
+        for number in 0..=SESSIONS_MAX {
+            sessions.add(number.to_string(), Session { app: app.clone(), key: key.clone() });
+        }
+        assert_eq!(sessions.open.len(), SESSIONS_MAX);
+        assert!(!sessions.open.contains_key("0") && sessions.open.contains_key("1"));
+    }
+}

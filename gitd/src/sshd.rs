@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +13,12 @@ use os::signal::Shutdown;
 use types::{ApiError, Code};
 
 use crate::{BINARY, GIT_UID, GIT_USER, HOOKS_DIR, Options};
+
+/// How long the port may be somebody else's.
+const PORT_WAIT: Duration = Duration::from_secs(5);
+
+/// sshd that ends so often within a minute each is not started again.
+const SHORT_LIVES_MAX: u32 = 6;
 
 fn failed(what: &str) -> impl FnOnce(io::Error) -> ApiError {
     let what = what.to_owned();
@@ -28,9 +35,10 @@ pub(crate) fn prepare(options: &Options) -> Result<(), ApiError> {
     let repos = options.data_dir.join("repos");
     make_dir(&repos, 0o755).map_err(file_failed)?;
     chown(&repos, Some(GIT_UID), Some(GIT_UID)).map_err(failed("give the repositories to git"))?;
-    let spool = options.data_dir.join("spool");
+    let spool = options.spool();
     // Pushes that were cut off left their content behind.
     let _ = fs::remove_dir_all(&spool);
+    make_dir(&options.data_dir.join("spool"), 0o700).map_err(file_failed)?;
     make_dir(&spool, 0o700).map_err(file_failed)?;
     make_dir(Path::new("/run/sshd"), 0o755).map_err(file_failed)?;
     make_dir(Path::new(HOOKS_DIR), 0o755).map_err(file_failed)?;
@@ -115,9 +123,32 @@ LogLevel INFO
     )
 }
 
+/// sshd that cannot have its port says so in its log alone, and ends. An earlier one may need a moment to let go.
+fn check_port(port: u16) -> Result<(), ApiError> {
+    let mut last = None;
+    let free = os::clock::wait_for(PORT_WAIT, || match TcpListener::bind(("0.0.0.0", port)) {
+        Ok(_) => Some(()),
+        Err(error) => {
+            last = Some(error);
+            None
+        }
+    });
+    if free.is_some() {
+        return Ok(());
+    }
+    let why = last.map(|error| error.to_string()).unwrap_or_default();
+    Err(ApiError::new(Code::Unavailable, format!("the git receiver cannot listen on port {port}: {why}"))
+        .hint("stop what has the port (ss -ltnp shows it), or give the host another with --ssh-port"))
+}
+
 /// Keep sshd up until the shutdown is asked for.
-pub(crate) fn keep_up(shutdown: &Shutdown) -> Result<(), ApiError> {
+///
+/// # Errors
+/// When it cannot have its port, or does not stay up.
+pub(crate) fn keep_up(port: u16, shutdown: &Shutdown) -> Result<(), ApiError> {
+    check_port(port)?;
     let mut child = start()?;
+    let mut short_lives = 0;
     let mut pause = Duration::from_millis(200);
     let mut since = os::clock::now();
     while !shutdown.asked() {
@@ -128,7 +159,16 @@ pub(crate) fn keep_up(shutdown: &Shutdown) -> Result<(), ApiError> {
                 log::error!(status:% = status; "sshd ended; starting it again");
                 if os::clock::now().since(since) > Duration::from_secs(60) {
                     pause = Duration::from_millis(200);
+                    short_lives = 0;
                 }
+                short_lives += 1;
+                if short_lives >= SHORT_LIVES_MAX {
+                    let text = format!("sshd does not stay up: {status} {short_lives} times in a row");
+                    return Err(
+                        ApiError::new(Code::Unavailable, text).hint("`slipway log --app gitd` has what it said")
+                    );
+                }
+                check_port(port)?;
                 os::clock::pause(pause);
                 pause = (pause * 2).min(Duration::from_secs(10));
                 child = start()?;
@@ -149,4 +189,19 @@ fn start() -> Result<Child, ApiError> {
         .stdin(Stdio::null())
         .spawn()
         .map_err(failed("start sshd"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_of_somebody_else_is_told() {
+        let taken = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = check_port(port).unwrap_err();
+        assert!(error.message.contains(&format!("port {port}")) && error.hint.is_some(), "{error}");
+        drop(taken);
+        check_port(port).unwrap();
+    }
 }
