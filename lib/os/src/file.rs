@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why a file operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,25 +37,32 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileEr
 /// # Errors
 /// The old content stays whole when this fails.
 pub fn replace(path: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<(), FileError> {
+    /// Two threads may replace one file at a time: the last rename wins, and both contents are whole.
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
     let mut new = path.as_os_str().to_owned();
-    new.push(format!(".new-{}", std::process::id()));
+    new.push(format!(".new-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
     let new = PathBuf::from(new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&new)
-        .map_err(failed("create", &new))?;
-    file.write_all(content).map_err(failed("write", &new))?;
-    if durability == Durability::Synced {
-        file.sync_all().map_err(failed("sync", &new))?;
+    let placed = write_new(&new, content, mode, durability)
+        .and_then(|()| fs::rename(&new, path).map_err(failed("rename over", path)));
+    if placed.is_err() {
+        // On a full disk it would hold what room is left.
+        let _ = fs::remove_file(&new);
+        return placed;
     }
-    fs::rename(&new, path).map_err(failed("rename over", path))?;
-    if durability == Durability::Synced
-        && let Some(parent) = path.parent()
-    {
-        sync_dir(parent)?;
+    match path.parent() {
+        Some(parent) if durability == Durability::Synced => sync_dir(parent),
+        _ => Ok(()),
+    }
+}
+
+fn write_new(new: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<(), FileError> {
+    // A power cut may have left one with this name.
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(new).map_err(failed("create", new))?;
+    file.write_all(content).map_err(failed("write", new))?;
+    if durability == Durability::Synced {
+        file.sync_all().map_err(failed("sync", new))?;
     }
     Ok(())
 }
@@ -79,7 +87,8 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
-/// Make a directory and its parents, with permission bits `mode` on the last one.
+/// Make a directory and its parents, with permission bits `mode` on the last one. One that is there keeps its own: it
+/// may be somebody else's.
 ///
 /// # Errors
 /// When it cannot be made and is not there.
@@ -90,9 +99,10 @@ pub fn make_dir(path: &Path, mode: u32) -> Result<(), FileError> {
     }
     match fs::DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         Err(error) => return Err(failed("make directory", path)(error)),
     }
+    // Whatever the umask took.
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of", path))
 }
 
