@@ -276,7 +276,7 @@ fn host_record(options: &Options) -> Result<Host, AgentError> {
         id: options.host.clone(),
         state: if drains { HostState::Draining } else { HostState::Up },
         capacity: Capacity {
-            memory_bytes: memory_bytes().unwrap_or(limits::TENANT_MEMORY_BYTES),
+            memory_bytes: host_memory_bytes().unwrap_or(limits::TENANT_MEMORY_BYTES),
             cpu_milli: cores * 1_000,
             jobs: limits::JOBS_MAX as u64,
         },
@@ -288,7 +288,9 @@ fn host_record(options: &Options) -> Result<Host, AgentError> {
     })
 }
 
-fn memory_bytes() -> Option<u64> {
+/// All memory of this host.
+#[must_use]
+pub fn host_memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;

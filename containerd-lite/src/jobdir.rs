@@ -31,9 +31,9 @@ pub enum JobDirError {
     /// A file or directory in it.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file holds something else than it should.
-    #[error("decode {}", path.display())]
-    Decode {
+    /// A record has no JSON form.
+    #[error("encode {}", path.display())]
+    Encode {
         /// Which.
         path: PathBuf,
         /// What is wrong.
@@ -109,10 +109,16 @@ impl JobDir {
         self.path.join("scratch")
     }
 
+    /// What cannot be decoded counts as absent: a power cut leaves a file empty that was not synced, and what must
+    /// survive one was.
     fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, JobDirError> {
         let path = self.path.join(name);
         let Some(text) = os::file::read_if_exists(&path)? else { return Ok(None) };
-        serde_json::from_slice(&text).map(Some).map_err(|source| JobDirError::Decode { path, source })
+        let decoded = serde_json::from_slice(&text);
+        if let Err(error) = &decoded {
+            log::warn!(path:% = path.display(), bytes = text.len(), error:% = error; "record not readable; going on without");
+        }
+        Ok(decoded.ok())
     }
 
     /// Replace a file of it.
@@ -121,14 +127,14 @@ impl JobDir {
     /// The old content stays.
     pub fn save<T: Serialize>(&self, name: &str, item: &T, durability: Durability) -> Result<(), JobDirError> {
         let path = self.path.join(name);
-        let text = serde_json::to_vec(item).map_err(|source| JobDirError::Decode { path: path.clone(), source })?;
+        let text = serde_json::to_vec(item).map_err(|source| JobDirError::Encode { path: path.clone(), source })?;
         Ok(os::file::replace(&path, &text, 0o600, durability)?)
     }
 
     /// The claim.
     ///
     /// # Errors
-    /// When there is a file that holds something else.
+    /// When it cannot be read.
     pub fn claim(&self) -> Result<Option<Claim>, JobDirError> {
         Ok(self.load::<StoredClaim>(names::SPEC)?.map(|stored| stored.claim))
     }
@@ -156,6 +162,14 @@ impl JobDir {
     pub fn living_shim(&self, run: u32) -> Result<Option<StoredShim>, JobDirError> {
         let shim = self.load::<StoredShim>(names::SHIM)?;
         Ok(shim.filter(|stored| stored.run == run && process::is_alive(stored.shim)))
+    }
+
+    /// What the last shim wrote of itself, whether it lives or not.
+    ///
+    /// # Errors
+    /// As [`JobDir::claim`].
+    pub fn last_shim(&self) -> Result<Option<StoredShim>, JobDirError> {
+        self.load(names::SHIM)
     }
 
     /// Whether a shim is there, even one that has not come as far as to say so. A shim holds this lock as long as it
@@ -189,11 +203,17 @@ impl JobDir {
         Ok(os::file::remove_if_exists(&self.path.join(name))?)
     }
 
-    /// Keep nothing but the claim, the state and the log.
+    /// Keep nothing but the state, the log, and of the claim what names the job: neither its environment nor its files,
+    /// which hold secrets.
     ///
     /// # Errors
     /// When something cannot be removed.
     pub fn retire(&self) -> Result<(), JobDirError> {
+        if let Some(mut claim) = self.claim()? {
+            claim.spec.env.clear();
+            claim.spec.files.clear();
+            self.save(names::SPEC, &StoredClaim { version: VERSION, claim }, Durability::Synced)?;
+        }
         let entry = |path: &Path| {
             let path = path.to_path_buf();
             move |source| JobDirError::Entry { action: "remove", path, source }
@@ -226,4 +246,52 @@ pub fn all(jobs: &Path) -> Result<Vec<JobId>, JobDirError> {
         entries.flatten().filter_map(|entry| JobId::parse(entry.file_name().to_str()?).ok()).collect();
     ids.sort();
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use types::job::DownReason;
+
+    use super::*;
+    use crate::stored::Record;
+
+    fn made(jobs: &Path) -> JobDir {
+        let job = JobId::parse(&os::entropy::uuid()).unwrap();
+        let mut spec = crate::test_spec();
+        spec.env.insert("PASSWORD".to_owned(), "sesame".to_owned());
+        let host = types::HostId::parse("host1").unwrap();
+        JobDir::create(jobs, &Claim { job, host, spec, stop: None, created_ms: 0 }).unwrap()
+    }
+
+    #[test]
+    fn what_a_power_cut_emptied_counts_as_absent() {
+        let jobs = testkit::TempDir::new("jobdir");
+        let dir = made(jobs.path());
+        let state = StoredState {
+            version: VERSION,
+            record: Record { run: 3, ..Record::default() },
+            started_ms: 0,
+            ended_ms: 0,
+            address: None,
+            forgotten: false,
+        };
+        dir.save(names::STATE, &state, Durability::Atomic).unwrap();
+        let exit = StoredExit { version: VERSION, run: 3, reason: DownReason::Lost, ended_ms: 0 };
+        dir.save(names::EXIT, &exit, Durability::Atomic).unwrap();
+        assert_eq!((dir.state().unwrap(), dir.exit(3).unwrap()), (Some(state), Some(exit)));
+        for name in [names::STATE, names::EXIT, names::SHIM, names::SPEC] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!((dir.state().unwrap(), dir.exit(3).unwrap()), (None, None));
+        assert!(dir.living_shim(3).unwrap().is_none() && dir.claim().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_retired_job_keeps_no_secret() {
+        let jobs = testkit::TempDir::new("jobdir");
+        let dir = made(jobs.path());
+        dir.retire().unwrap();
+        let text = fs::read_to_string(dir.path().join(names::SPEC)).unwrap();
+        assert!(!text.contains("sesame") && dir.claim().unwrap().is_some(), "{text}");
+    }
 }

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
@@ -129,6 +129,8 @@ pub struct Layers {
     blobs: Arc<dyn Blobs>,
     limits: TarLimits,
     flights: Arc<Mutex<BTreeMap<Digest, Outcome>>>,
+    /// What was asked for since the last [`Layers::collection`] began.
+    recent: Arc<Mutex<BTreeSet<Digest>>>,
     serial: Arc<AtomicU64>,
 }
 
@@ -150,6 +152,7 @@ impl Layers {
             blobs,
             limits,
             flights: Arc::default(),
+            recent: Arc::default(),
             serial: Arc::new(AtomicU64::new(u64::from(std::process::id()) << 32)),
         };
         for entry in fs::read_dir(dir).map_err(failed("list", dir))?.flatten() {
@@ -172,6 +175,7 @@ impl Layers {
     /// See [`LayerError`]; nothing of the layer is left then.
     pub fn ensure(&self, digest: &Digest) -> Result<PathBuf, LayerError> {
         let path = self.path(digest);
+        self.recent().insert(digest.clone());
         let (flight, is_first) = {
             let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
             if path.is_dir() {
@@ -241,14 +245,35 @@ impl Layers {
         os::file::sync_dir(&self.dir).map_err(|error| failed("sync", &self.dir)(error.source))
     }
 
+    fn recent(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begin to remove what nobody needs: to be called before it is found out what claims name. What is asked for from
+    /// now on is spared.
+    #[must_use]
+    pub fn collection(&self) -> Collection {
+        self.recent().clear();
+        Collection { layers: self.clone() }
+    }
+}
+
+/// A removal of layers that nobody needs.
+#[derive(Debug)]
+pub struct Collection {
+    layers: Layers,
+}
+
+impl Collection {
     /// Remove layers that are not `named` by a claim, but for the newest [`LAYERS_KEPT`] of them; all of them when
     /// the disk is short of room. Gives what was removed.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub fn collect(&self, named: &BTreeSet<Digest>) -> Result<Vec<Digest>, LayerError> {
+    pub fn remove_unnamed(&self, named: &BTreeSet<Digest>) -> Result<Vec<Digest>, LayerError> {
+        let layers = &self.layers;
         let mut unnamed = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(failed("list", &self.dir))?.flatten() {
+        for entry in fs::read_dir(&layers.dir).map_err(failed("list", &layers.dir))?.flatten() {
             let Some(digest) = entry.file_name().to_str().and_then(|name| Digest::parse(name).ok()) else { continue };
             if !named.contains(&digest) {
                 let used = entry.metadata().and_then(|meta| meta.modified()).ok();
@@ -256,16 +281,19 @@ impl Layers {
             }
         }
         unnamed.sort();
-        let keep = if disk::check_room(&self.dir).is_ok() { LAYERS_KEPT } else { 0 };
+        let keep = if disk::check_room(&layers.dir).is_ok() { LAYERS_KEPT } else { 0 };
         let surplus = unnamed.len().saturating_sub(keep);
         let mut removed = Vec::new();
         for (_, digest) in unnamed.into_iter().take(surplus) {
             // Renamed first, so that a layer is never there in part.
-            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-            let tmp = self.dir.join(format!("tmp-{}-{serial}", digest.as_str()));
-            let _flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            fs::rename(self.path(&digest), &tmp).map_err(failed("remove", &tmp))?;
-            drop(_flights);
+            let serial = layers.serial.fetch_add(1, Ordering::Relaxed);
+            let tmp = layers.dir.join(format!("tmp-{}-{serial}", digest.as_str()));
+            let recent = layers.recent();
+            if recent.contains(&digest) {
+                continue;
+            }
+            fs::rename(layers.path(&digest), &tmp).map_err(failed("remove", &tmp))?;
+            drop(recent);
             disk::remove_tree(&tmp).map_err(failed("remove", &tmp))?;
             removed.push(digest);
         }

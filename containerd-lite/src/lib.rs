@@ -54,11 +54,13 @@ pub mod shim;
 pub mod stack;
 pub mod stored;
 mod supervisor;
+mod sweep;
 pub mod users;
 pub mod volumes;
 mod workers;
 
-pub use agent::{Agent, AgentError, Options, StopError};
+pub use agent::{Agent, AgentError, Options, StopError, host_memory_bytes};
+pub use sweep::sweep;
 
 #[cfg(test)]
 fn test_spec() -> types::job::JobSpec {

@@ -108,6 +108,9 @@ pub const SHIM_LINGER: Duration = Duration::from_secs(20);
 /// How long the daemon waits for an answer of a shim. It is a poll loop without slow work but for `create`.
 pub const SHIM_ANSWER: Duration = Duration::from_secs(20);
 
+/// How long a shim may take to create its job: mounts and control groups, on a disk that is busy.
+pub const SHIM_CREATES: Duration = Duration::from_secs(60);
+
 /// Entries of one layer.
 pub const LAYER_ENTRIES_MAX: u64 = 1_000_000;
 
@@ -124,6 +127,9 @@ pub const LAYERS_KEPT: usize = 24;
 
 /// Ended jobs per app whose logs stay readable.
 pub const ENDED_PER_APP: usize = 10;
+
+/// How long the log of an ended job is kept at most.
+pub const ENDED_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Ended jobs in all whose logs stay readable.
 pub const ENDED_MAX: usize = 500;

@@ -14,7 +14,7 @@ use api::host::{
 };
 use api::serve::{Call, Exchange, LineWriter, Service};
 use runtime::cgroup::Cgroup;
-use types::job::{JobState, Stdio};
+use types::job::{JobState, Lifecycle, Stdio};
 use types::stack::LayerName;
 use types::{ApiError, Code, JobId, VolumeName};
 
@@ -75,7 +75,8 @@ fn status(agent: &Agent) -> Result<HostStatus, ApiError> {
     let up = jobs.iter().filter(|job| job.status.state == JobState::Up).count();
     let down = jobs.iter().filter(|job| job.status.state.is_down()).count();
     let (disk_free_bytes, disk_bytes) = disk::room(&shared.options.data_dir).unwrap_or_default();
-    let warnings: Vec<String> = room_warning(&shared.options.data_dir).into_iter().collect();
+    let mut warnings: Vec<String> = room_warning(&shared.options.data_dir).into_iter().collect();
+    warnings.extend(jobs.iter().filter_map(crash_loop));
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     Ok(HostStatus {
         host: shared.record.clone(),
@@ -87,6 +88,29 @@ fn status(agent: &Agent) -> Result<HostStatus, ApiError> {
         disk_free_bytes,
         disk_bytes,
     })
+}
+
+/// Restarts after which a job of the platform that does not stay up is told of.
+const CRASH_LOOP_RESTARTS: u32 = 3;
+
+/// A run that lasted this long is no part of a crash loop.
+const CRASH_LOOP_RUN_MS: u64 = 60_000;
+
+fn crash_loop(job: &JobView) -> Option<String> {
+    let (spec, status) = (&job.claim.spec, &job.status);
+    let age = os::clock::wall().unix_millis().saturating_sub(status.started_ms);
+    let lasts = status.state == JobState::Up && age >= CRASH_LOOP_RUN_MS;
+    if spec.lifecycle != Lifecycle::System || status.restarts < CRASH_LOOP_RESTARTS || lasts {
+        return None;
+    }
+    let why = status.last_exit.as_ref().map(|exit| format!(": {exit}")).unwrap_or_default();
+    Some(format!(
+        "{}/{}.{} was restarted {} times and does not stay up{why}",
+        spec.app_name,
+        spec.process_type,
+        job.claim.job.short(),
+        status.restarts
+    ))
 }
 
 fn host_job(agent: &Agent, job: JobView) -> HostJob {

@@ -14,6 +14,7 @@ use api::discovery::{Instance, InstanceState};
 use discovery::agent::{Begin, Health};
 use os::file::Durability;
 use os::signal::Shutdown;
+use runtime::cgroup::Cgroup;
 use stdx::{Instant, Machine, Rng};
 use types::host::Claim;
 use types::job::{DownReason, JobState, JobStatus, Lifecycle, NetworkMode};
@@ -24,6 +25,7 @@ use crate::core::plan::{self, Action, Observed};
 use crate::effects::{self, Done, Tools};
 use crate::follow::{Follower, Heard};
 use crate::limits;
+use crate::outline;
 use crate::ports;
 use crate::registrar::{Order, Registrar};
 use crate::reporter::Reporter;
@@ -431,7 +433,18 @@ impl Supervisor {
             return;
         }
         let begin = if entry.job.record().announced { Begin::KnownWell } else { Begin::Starting };
-        if let Err(error) = self.parts.checks.check(job, socket, check, begin) {
+        let begun = if entry.claim.spec.network == NetworkMode::Host {
+            // The address is the host's: anybody may listen there.
+            let group = outline::cgroup(&self.tools.cgroup_root, job, &entry.claim.spec);
+            let vet = move || {
+                let pids = Cgroup::open(&group).map(|group| group.pids()).unwrap_or_default();
+                ports::must_hold(socket.port(), &pids)
+            };
+            self.parts.checks.check_vetted(job, socket, check, begin, Arc::new(vet))
+        } else {
+            self.parts.checks.check(job, socket, check, begin)
+        };
+        if let Err(error) = begun {
             let why = os::text::chain(&error);
             self.events.push_back((job.clone(), Event::NeverHealthy { run, why }));
         }
@@ -472,7 +485,7 @@ impl Supervisor {
         self.parts.reporter.forget(job);
         self.parts.slow.push(move || {
             // In this order: a directory without the mark would be taken up again.
-            let kept = dir.save(names::STATE, &stored, Durability::Atomic).and_then(|()| dir.retire());
+            let kept = dir.save(names::STATE, &stored, Durability::Synced).and_then(|()| dir.retire());
             if let Err(error) = kept {
                 log::warn!(dir:% = dir.path().display(), error:% = os::text::chain(&error); "job not put away");
             }
@@ -483,14 +496,16 @@ impl Supervisor {
     fn collect(&self) {
         let named: BTreeSet<Digest> =
             self.entries.values().flat_map(|entry| entry.claim.spec.layers.iter().cloned()).collect();
+        // A claim from now on is not among those named: its layers are spared.
+        let collection = self.tools.layers.collection();
         let (tools, live) = (Arc::clone(&self.tools), self.entries.keys().cloned().collect::<BTreeSet<_>>());
         self.parts.slow.push(move || {
-            match tools.layers.collect(&named) {
+            match collection.remove_unnamed(&named) {
                 Ok(removed) if !removed.is_empty() => log::info!(count = removed.len(); "layers removed"),
                 Ok(_) => {}
                 Err(error) => log::warn!(error:% = os::text::chain(&error); "layers not collected"),
             }
-            retain::ended_jobs(&tools.jobs, &live);
+            retain::ended_jobs(&tools.jobs, &live, os::clock::wall().unix_millis());
         });
     }
 }

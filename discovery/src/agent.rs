@@ -45,6 +45,9 @@ pub enum Health {
     },
 }
 
+/// Whether it was the job that answered a probe, or why not. Called on the probing thread: it must be quick.
+pub type Vet = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// What a check assumes of the job when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
@@ -140,7 +143,22 @@ impl Agent {
     /// # Errors
     /// When the host checks as many jobs as it can.
     pub fn check(&self, job: &JobId, address: SocketAddr, check: &HealthCheck, begin: Begin) -> Result<(), AgentError> {
-        self.checks.add(job, address, check, begin)
+        self.checks.add(job, address, check, begin, None)
+    }
+
+    /// As [`Agent::check`], for a job that shares its address with others: a probe passes only if `vet` agrees.
+    ///
+    /// # Errors
+    /// When the host checks as many jobs as it can.
+    pub fn check_vetted(
+        &self,
+        job: &JobId,
+        address: SocketAddr,
+        check: &HealthCheck,
+        begin: Begin,
+        vet: Vet,
+    ) -> Result<(), AgentError> {
+        self.checks.add(job, address, check, begin, Some(vet))
     }
 
     /// Stop probing the job. Once this returns, nothing is reported about it any more, except what was on its way.

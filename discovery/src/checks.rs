@@ -16,13 +16,13 @@ use stdx::{Instant, Machine};
 use types::JobId;
 use types::job::{CheckKind, HealthCheck};
 
-use crate::agent::{AgentError, Begin, Health};
+use crate::agent::{AgentError, Begin, Health, Vet};
 use crate::core::health::{Effect, Event, HealthMachine};
 use crate::limits::{CHECK_COMMANDS_MAX, CHECKS_MAX, SHUTDOWN_CHECK};
 use crate::probe::Probe;
 
 enum Command {
-    Add { job: JobId, address: SocketAddr, check: HealthCheck, begin: Begin },
+    Add { job: JobId, address: SocketAddr, check: HealthCheck, begin: Begin, vet: Option<Vet> },
     Remove { job: JobId, done: SyncSender<()> },
 }
 
@@ -39,6 +39,7 @@ struct Check {
     kind: CheckKind,
     machine: HealthMachine,
     probe: Option<Probe>,
+    vet: Option<Vet>,
 }
 
 impl Checks {
@@ -67,11 +68,12 @@ impl Checks {
         address: SocketAddr,
         check: &HealthCheck,
         begin: Begin,
+        vet: Option<Vet>,
     ) -> Result<(), AgentError> {
         if self.count.load(Ordering::Relaxed) >= CHECKS_MAX {
             return Err(AgentError::TooManyChecks { job: job.clone(), limit: CHECKS_MAX });
         }
-        self.send(Command::Add { job: job.clone(), address, check: check.clone(), begin });
+        self.send(Command::Add { job: job.clone(), address, check: check.clone(), begin, vet });
         Ok(())
     }
 
@@ -114,13 +116,13 @@ impl Prober {
         while self.woken.read(&mut bytes).is_ok_and(|n| n > 0) {}
         while let Ok(command) = self.inbox.try_recv() {
             match command {
-                Command::Add { job, address, check, begin } => {
+                Command::Add { job, address, check, begin, vet } => {
                     let now = os::clock::now();
                     let machine = match begin {
                         Begin::Starting => HealthMachine::new(now, &check),
                         Begin::KnownWell => HealthMachine::known_well(now, &check),
                     };
-                    self.checks.insert(job, Check { address, kind: check.kind, machine, probe: None });
+                    self.checks.insert(job, Check { address, kind: check.kind, machine, probe: None, vet });
                 }
                 Command::Remove { job, done } => {
                     self.checks.remove(&job);
@@ -215,7 +217,11 @@ impl Prober {
             let number = probe.number;
             let event = match probe.advance() {
                 None => continue,
-                Some(Ok(())) => Event::Passed { number },
+                // An answer is only worth something from who was asked.
+                Some(Ok(())) => match check.vet.as_ref().map_or(Ok(()), |vet| vet()) {
+                    Ok(()) => Event::Passed { number },
+                    Err(reason) => Event::Failed { number, reason },
+                },
                 Some(Err(reason)) => Event::Failed { number, reason },
             };
             check.probe = None;

@@ -2,13 +2,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::names;
 use super::wire::{Ready, Reply, Request};
-use crate::limits::SHIM_ANSWER;
+use crate::limits::{SHIM_ANSWER, SHIM_CREATES};
 use crate::process;
 use crate::stored::StoredProcess;
 
@@ -64,9 +69,9 @@ pub fn launch(binary: &Path, dir: &Path) -> Result<(Child, StoredProcess), ShimC
         .stderr(log)
         .spawn()
         .map_err(failed)?;
-    let mut line = Vec::new();
-    let said = child.stdout.take().map(|out| out.take(ANSWER_BYTES_MAX).read_to_end(&mut line));
-    let ready = said.transpose().map_err(failed).and_then(|_| {
+    let said = child.stdout.take().map(|out| hear(out, SHIM_CREATES)).transpose();
+    let ready = said.map_err(failed).and_then(|line| {
+        let line = line.unwrap_or_default();
         serde_json::from_slice(&line)
             .map_err(|_| ShimCallError::Refused("the shim ended before it said why".to_owned()))
     });
@@ -79,6 +84,30 @@ pub fn launch(binary: &Path, dir: &Path) -> Result<(Child, StoredProcess), ShimC
         Err(error) => {
             end(&mut child);
             Err(error)
+        }
+    }
+}
+
+/// All that is said until the other end closes, which must be within `limit`.
+fn hear(mut out: impl Read + AsFd, limit: Duration) -> io::Result<Vec<u8>> {
+    let until = os::clock::now().after(limit);
+    let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let left = u16::try_from(until.since(os::clock::now()).as_millis()).unwrap_or(u16::MAX);
+        let ready = match poll(&mut [PollFd::new(out.as_fd(), PollFlags::POLLIN)], PollTimeout::from(left)) {
+            Err(Errno::EINTR) => continue,
+            polled => polled?,
+        };
+        if ready == 0 {
+            let why = format!("it did not say within {limit:?} that the job is created");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        match out.read(&mut buffer)? {
+            0 => return Ok(said),
+            got => said.extend_from_slice(&buffer[..got]),
+        }
+        if said.len() as u64 > ANSWER_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
 }
@@ -143,4 +172,20 @@ pub fn frames(dir: &Path, request: &Request) -> Result<UnixStream, ShimCallError
     let stream = connect(dir, request)?;
     stream.set_read_timeout(None).map_err(|source| ShimCallError::Connect { dir: dir.to_path_buf(), source })?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_that_says_nothing_is_given_up() {
+        let (silent, _open) = UnixStream::pair().unwrap();
+        let error = hear(silent, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let (heard, mut says) = UnixStream::pair().unwrap();
+        says.write_all(b"ready").unwrap();
+        drop(says);
+        assert_eq!(hear(heard, Duration::from_secs(10)).unwrap(), b"ready");
+    }
 }
