@@ -85,6 +85,10 @@ fn change(controller: &Controller, call: &Call, counts: impl Fn(&Counts) -> Coun
         }
         let old = controller.formation(&app, &release)?.map(|row| row.value.processes).unwrap_or_default();
         let new = counts(&old);
+        if release.artifacts.is_empty() && new.values().any(|count| *count > 0) {
+            let text = format!("release v{} of {} has nothing to run", release.version, app.name);
+            return Err(ApiError::new(Code::Conflict, text).hint("push the app first: git push slipway main"));
+        }
         validate::counts(&release, &new)?;
         refuse_end_of_critical(&app, &old, &new)?;
         refuse_second_of_single(&app, &new)?;
@@ -112,11 +116,6 @@ fn nonzero(counts: &Counts) -> Counts {
 fn build(controller: &Controller, app: &App, release: &Release, request: &ScaleRequest) -> Result<Change, ApiError> {
     let key = [app.id.as_str(), release.id.as_str()];
     let artifacts = controller.artifacts(release)?;
-    if release.artifacts.is_empty() && request.new_processes.values().any(|count| *count > 0) {
-        let error =
-            ApiError::new(Code::Conflict, format!("release v{} of {} has nothing to run", release.version, app.name));
-        return Err(error.hint("push the app first"));
-    }
     // A release of a time before names were claimed.
     let change = services::claim(&controller.store, Change::new(), app, services::of_release(app, release))?;
     let mut change = change.with(|txn| put(txn, app, release, &artifacts, &request.new_processes));

@@ -138,7 +138,7 @@ fn check_port(port: u16) -> Result<(), ApiError> {
     }
     let why = last.map(|error| error.to_string()).unwrap_or_default();
     Err(ApiError::new(Code::Unavailable, format!("the git receiver cannot listen on port {port}: {why}"))
-        .hint("stop what has the port (ss -ltnp shows it), or give the host another with --ssh-port"))
+        .hint("stop what has the port (ss -ltnp shows it), or give the host another as ssh_port in its configuration"))
 }
 
 /// Keep sshd up until the shutdown is asked for.

@@ -181,6 +181,22 @@ fn rollback_is_a_deployment_to_an_older_release() {
 }
 
 #[test]
+fn scale_before_the_first_push_says_what_to_do() {
+    let world = World::new();
+    world.app("blog");
+    let new = endpoints::NewRelease {
+        app_id: "blog".into(),
+        env: crate::world::map(&[("A", "1")]),
+        deploy: true,
+        ..endpoints::NewRelease::default()
+    };
+    let release = world.client.call(&endpoints::RELEASE_CREATE, &[], &new).unwrap();
+    let refused = refusal(world.set_formation("blog", &release, &[("web", 1)]));
+    assert_eq!((refused.code, refused.message.as_str()), (Code::Conflict, "release v1 of blog has nothing to run"));
+    assert!(refused.hint.unwrap().starts_with("push the app first"));
+}
+
+#[test]
 fn scale_is_complete_when_the_jobs_are_there() {
     let world = World::new();
     world.app("blog");
