@@ -95,7 +95,7 @@ fn wanted(config: &Config, name: &'static str, git_layers: &[Digest]) -> Result<
     let mut process = ProcessSpec {
         args: vec!["/usr/local/bin/slipway".to_owned(), name.to_owned()],
         resources: Resources {
-            memory_bytes: Some(memory_bytes(name)),
+            memory_bytes: Some(memory_bytes(name, host_memory_bytes())),
             cpu_weight: Some(1_000),
             pids: Some(4_096),
             ..Resources::default()
@@ -111,7 +111,11 @@ fn wanted(config: &Config, name: &'static str, git_layers: &[Digest]) -> Result<
         "controller" => {
             env.insert("SLIPWAY_DOMAIN".to_owned(), config.domain.clone());
         }
-        "blobs" => process.volumes.push(ProcessVolume { path: "/data".to_owned() }),
+        "blobs" => {
+            process.volumes.push(ProcessVolume { path: "/data".to_owned() });
+            // Two must not write to one volume.
+            strategy = Strategy::OneDownOneUp;
+        }
         "router" => {
             env.insert("SLIPWAY_HTTP_PORT".to_owned(), config.http_port.to_string());
             process.host_network = true;
@@ -124,7 +128,12 @@ fn wanted(config: &Config, name: &'static str, git_layers: &[Digest]) -> Result<
             env.insert("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
             process.host_network = true;
             process.volumes.push(ProcessVolume { path: "/data".to_owned() });
-            process.ports.push(port(config.ssh_port));
+            let mut ssh = port(config.ssh_port);
+            if let Some(check) = &mut ssh.check {
+                // Each connection costs sshd a process and two lines of its log.
+                check.interval_ms = GITD_CHECK_MS;
+            }
+            process.ports.push(ssh);
             // What sshd needs to become another user and to cage its own parts.
             for capability in
                 ["SETUID", "SETGID", "SYS_CHROOT", "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE"]
@@ -148,14 +157,21 @@ fn wanted(config: &Config, name: &'static str, git_layers: &[Digest]) -> Result<
     })
 }
 
-/// Enough for each role under load; a leak ends the role, not the host.
-fn memory_bytes(name: &str) -> u64 {
-    match name {
-        // Pushes run git inside the receiver.
-        "gitd" => 2 << 30,
-        "router" => 1 << 30,
-        _ => 512 << 20,
-    }
+/// Time between two checks of a git receiver that is up.
+const GITD_CHECK_MS: u64 = 10_000;
+
+/// What a role may use: a leak ends the role, not the host. Placement holds it back from apps, so that all together
+/// have a quarter of the host's memory at most. In steps, so that a new kernel is no new release.
+fn memory_bytes(name: &str, host_bytes: u64) -> u64 {
+    const STEP: u64 = 16 << 20;
+    let share = (host_bytes / 32 / STEP * STEP).clamp(64 << 20, 256 << 20);
+    // Pushes run git inside the receiver.
+    if name == "gitd" { share * 4 } else { share }
+}
+
+/// All memory of this host; what a small one has when the kernel does not tell.
+fn host_memory_bytes() -> u64 {
+    containerd_lite::host_memory_bytes().unwrap_or(4 << 30)
 }
 
 /// Whether jobs or their traces may be left of a daemon that is gone.
@@ -167,4 +183,21 @@ pub(crate) fn leftovers(config: &Config) -> bool {
 /// The name of the bridge that jobs hang on.
 pub(crate) fn bridge(config: &Config) -> String {
     format!("{}0", config.instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_apps_hold_a_quarter_of_the_host_at_most() {
+        let sum = |host| SYSTEM_APPS.iter().map(|name| memory_bytes(name, host)).sum::<u64>();
+        for gigabytes in [2_u64, 4, 8, 64] {
+            assert!(sum(gigabytes << 30) <= gigabytes << 28, "{gigabytes} GiB");
+        }
+        assert_eq!(memory_bytes("router", 8 << 30), 256 << 20);
+        assert_eq!(memory_bytes("gitd", 64 << 30), 1 << 30);
+        // Some megabytes more or less for the kernel make no difference.
+        assert_eq!(memory_bytes("gitd", (4 << 30) - (100 << 20)), memory_bytes("gitd", (4 << 30) - (120 << 20)));
+    }
 }

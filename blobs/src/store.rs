@@ -82,13 +82,15 @@ impl From<StoreBlobError> for ApiError {
     }
 }
 
-/// Blobs in a folder. One process at a time.
+/// Blobs in a folder. One process at a time: another that opens it is refused.
 #[derive(Debug)]
 pub struct Store {
     blobs: PathBuf,
     uploads: PathBuf,
     reserve_bytes: u64,
     blob_bytes_max: u64,
+    /// Its lock goes with this.
+    _lock: File,
     /// Held while a blob gets its name, is touched or is removed, so that a removal never takes what a PUT
     /// has just acknowledged.
     names: Mutex<()>,
@@ -100,15 +102,29 @@ fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreBlo
     move |source| StoreBlobError::Disk { action, path, source }
 }
 
+/// What an upload of another store has under way must not be cleared, nor a blob collected that it acknowledged.
+fn lock(dir: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"))?;
+    file.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => {
+            io::Error::new(io::ErrorKind::ResourceBusy, "another blob store uses this folder")
+        }
+        fs::TryLockError::Error(error) => error,
+    })?;
+    Ok(file)
+}
+
 impl Store {
     /// Open the folder, making it if needed, and drop what earlier uploads left behind.
     ///
     /// # Errors
-    /// When it cannot be made or read.
+    /// When it cannot be made or read, or another store has it.
     pub fn open(dir: &Path, reserve_bytes: u64, blob_bytes_max: u64) -> Result<Store, OpenStoreError> {
         let failed = |source| OpenStoreError { dir: dir.to_path_buf(), source };
         let (blobs, uploads) = (dir.join("sha256"), dir.join("uploads"));
         fs::create_dir_all(&blobs).map_err(failed)?;
+        let lock = lock(dir).map_err(failed)?;
         fs::create_dir_all(&uploads).map_err(failed)?;
         for entry in fs::read_dir(&uploads).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -121,6 +137,7 @@ impl Store {
             uploads,
             reserve_bytes,
             blob_bytes_max,
+            _lock: lock,
             names: Mutex::new(()),
             receiving: AtomicUsize::new(0),
         })
