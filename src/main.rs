@@ -8,6 +8,7 @@ use std::process::ExitCode;
 mod bootstrap;
 mod cli;
 mod config;
+mod datadir;
 mod role;
 mod term;
 

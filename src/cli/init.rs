@@ -8,6 +8,7 @@ use nix::sys::statfs::statfs;
 
 use super::Context;
 use crate::config::{self, Raw};
+use crate::datadir;
 use crate::term::{self, Format};
 
 #[derive(Debug, Args)]
@@ -55,7 +56,8 @@ pub(super) fn init(context: &Context, args: &Init) -> Result<()> {
     }
     .complete();
     let checked = raw.clone().check(&file)?;
-    os::file::make_dir(&checked.data_dir, 0o711)?;
+    super::host::check_ports(&checked)?;
+    datadir::claim(&checked)?;
     check_disk(&checked.data_dir)?;
     config::write(&file, &raw)?;
     if context.format == Format::Json {

@@ -1,12 +1,11 @@
 //! The daemon of a host: store, network, agent, resolver and bootstrap in one program.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use api::store::StoreClient;
 use consensus::Replica;
 use containerd_lite::Agent;
@@ -15,15 +14,24 @@ use net::Network;
 use os::signal::Shutdown;
 
 use crate::config::Config;
-use crate::{Exit, bootstrap};
+use crate::{Exit, bootstrap, datadir};
+
+/// Names the file that the daemon logs to, instead of its standard error.
+pub(crate) const LOG_FILE: &str = "SLIPWAY_LOG_FILE";
+
+/// The log is put aside when it has this much; one old file is kept.
+const LOG_BYTES_MAX: u64 = 32 << 20;
 
 /// Run until SIGTERM, SIGINT or `slipway host stop`. Jobs go on without the daemon, except after the last.
 pub(crate) fn run(config: &Config) -> Result<ExitCode> {
     os::log::init(log::LevelFilter::Info);
+    if let Some(path) = std::env::var_os(LOG_FILE) {
+        os::log::to_file(Path::new(&path), LOG_BYTES_MAX).context("open the log")?;
+    }
     log::info!(host:% = config.host, version = env!("CARGO_PKG_VERSION"); "host starting");
     os::file::make_dir(&config.data_dir, 0o711)?;
     os::file::make_dir(&config.run_dir, 0o700)?;
-    let _lock = lock(config)?;
+    let _lock = datadir::lock(config)?;
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("wait for signals")?;
     // The store outlives everything that writes to it.
@@ -52,17 +60,8 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode> {
     Ok(Exit::Success.into())
 }
 
-/// Two daemons on one data folder would run every job twice.
-fn lock(config: &Config) -> Result<File> {
-    let path = config.data_dir.join("host.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-    if file.try_lock().is_err() {
-        bail!("another daemon uses {}; `slipway host status` shows it", config.data_dir.display());
-    }
-    Ok(file)
-}
-
-fn network(config: &Config) -> Result<Network> {
+/// The network of this host's jobs, made or found.
+pub(crate) fn network(config: &Config) -> Result<Network> {
     let subnet = format!("{}/{}", config.subnet.address, config.subnet.prefix);
     let options = net::Options {
         bridge: bootstrap::bridge(config),

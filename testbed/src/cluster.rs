@@ -306,7 +306,7 @@ impl Cluster {
     /// # Panics
     /// If it fails.
     pub fn purge(&mut self) {
-        let _ = self.slipway(&["host", "stop", "--purge"]).ok();
+        let _ = self.slipway(&["host", "stop", "--purge", "--yes"]).ok();
         self.purged = true;
     }
 
@@ -325,8 +325,16 @@ impl Cluster {
         shell::root().join("target/testbed-stack")
     }
 
-    /// Copy by hard links what other clusters have made.
+    /// Take over what other clusters have made, by hard links where that can be.
     fn load_stack(&self) {
+        if self.options.disk_bytes.is_some() {
+            // Only inside is its disk to be seen, and no link leads onto it.
+            for entry in std::fs::read_dir(Cluster::stack_cache()).into_iter().flatten().flatten() {
+                let (from, to) = (entry.path(), self.path("data"));
+                let _ = self.inside("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]).ok();
+            }
+            return;
+        }
         copy_links(&Cluster::stack_cache(), &self.path("data"));
     }
 

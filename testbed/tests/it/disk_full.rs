@@ -7,7 +7,7 @@ use crate::ANSWER;
 
 #[test]
 fn cluster_full_disk_is_told_and_passes() {
-    let mut cluster = Cluster::start(Options { disk_bytes: Some(2_400 << 20) });
+    let mut cluster = Cluster::start(Options { disk_bytes: Some(4_200 << 20) });
     let app = App::from_files(&cluster, "small", &[("index.html", "one\n")]);
     let out = app.push();
     assert_eq!(out.code, 0, "{out}");
