@@ -97,6 +97,11 @@ pub(crate) fn lock(config: &Config) -> Result<File> {
     Ok(file)
 }
 
+/// Whether a daemon or a purge holds the data directory.
+pub(crate) fn is_locked(config: &Config) -> bool {
+    File::options().write(true).open(config.data_dir.join(LOCK)).is_ok_and(|file| file.try_lock().is_err())
+}
+
 /// The same, if need be from a daemon that does not answer any more: it is ended.
 pub(crate) fn seize(config: &Config) -> Result<File> {
     let held = match lock(config) {

@@ -100,6 +100,9 @@ pub(super) fn scale(context: &Context, args: &Scale) -> Result<()> {
         let (kind, count) = pair.split_once('=').with_context(|| format!("{pair:?} is not TYPE=COUNT"))?;
         let count: u32 = count.parse().with_context(|| format!("{count:?} is not a number of jobs"))?;
         let kind: ProcessType = kind.parse()?;
+        if release.processes.is_empty() {
+            bail!("{} has nothing to run yet; `git push slipway main` gives it process types", app.name);
+        }
         if !release.processes.contains_key(&kind) {
             let known: Vec<&str> = release.processes.keys().map(ProcessType::as_str).collect();
             bail!("{} v{} has no process type {kind}; it has {}", app.name, release.version, known.join(", "));

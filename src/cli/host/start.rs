@@ -14,7 +14,7 @@ use types::app::META_SYSTEM_APP;
 
 use super::{ask_status, check_ports, last_lines, log_file, unit};
 use crate::config::Config;
-use crate::{role, term};
+use crate::{datadir, role, term};
 
 /// How long the daemon may take to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -79,7 +79,9 @@ pub(super) fn wait_for_answer(config: &Config, mut child: Option<&mut Child>) ->
             return Some(Some(status));
         }
         ended = child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-        ended.is_some().then_some(None)
+        // Ours gave way to one that was started a moment earlier: that one will answer.
+        let other = ended.is_some() && datadir::is_locked(config);
+        (ended.is_some() && !other).then_some(None)
     });
     if let Some(Some(status)) = up {
         return Ok(status);

@@ -13,7 +13,7 @@ use types::{ApiError, Code};
 use super::{BODY_BYTES_MAX, read_bounded};
 use crate::wire::Wire;
 
-/// An unread body up to this size is read and dropped to keep the connection; a larger one costs it.
+/// Of an unread body so much is read and dropped before the connection is closed.
 const LEFTOVER_BYTES_MAX: u64 = 256 * 1024;
 
 /// How long a client may refuse to take more of a reply.
@@ -88,9 +88,18 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
+    /// A reply before the whole request was read costs the connection: say so, or the client would use it again.
+    fn head(&self, status: u16, content_type: &str) -> ResponseHead {
+        let mut head = head(status, content_type);
+        if !self.body.is_done() {
+            header(&mut head.headers, "Connection", "close");
+        }
+        head
+    }
+
     /// Reply with these bytes.
     pub fn whole(&mut self, status: u16, content_type: &str, body: &[u8]) {
-        let mut head = head(status, content_type);
+        let mut head = self.head(status, content_type);
         header(&mut head.headers, "Content-Length", &body.len().to_string());
         let mut bytes = Vec::with_capacity(body.len() + 200);
         http1::encode_response(&head, &mut bytes);
@@ -101,7 +110,7 @@ impl<'a> Exchange<'a> {
 
     /// Reply to a HEAD request: what a GET would say of a body of `len` bytes, without the body.
     pub fn head_only(&mut self, content_type: &str, len: u64) {
-        let mut head = head(200, content_type);
+        let mut head = self.head(200, content_type);
         header(&mut head.headers, "Content-Length", &len.to_string());
         let mut bytes = Vec::with_capacity(200);
         http1::encode_response(&head, &mut bytes);
@@ -114,7 +123,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// When `content` fails or ends early; the connection is then closed, so the client sees it too.
     pub fn copy(&mut self, content_type: &str, len: u64, content: &mut dyn Read) -> io::Result<()> {
-        let mut head = head(200, content_type);
+        let mut head = self.head(200, content_type);
         header(&mut head.headers, "Content-Length", &len.to_string());
         let mut bytes = Vec::with_capacity(200);
         http1::encode_response(&head, &mut bytes);
@@ -131,7 +140,7 @@ impl<'a> Exchange<'a> {
 
     /// Begin a reply whose length is not known: what is written is sent at once, one chunk per write.
     pub fn stream(&mut self, content_type: &str) -> impl Write + '_ {
-        let mut head = head(200, content_type);
+        let mut head = self.head(200, content_type);
         header(&mut head.headers, "Transfer-Encoding", "chunked");
         let mut bytes = Vec::with_capacity(200);
         http1::encode_response(&head, &mut bytes);
@@ -241,9 +250,13 @@ impl<'a> Exchange<'a> {
         if self.reply != Reply::Whole || (self.expects_continue && !self.body.is_done()) {
             return false;
         }
+        if self.body.is_done() {
+            return true;
+        }
         self.expects_continue = false;
-        let dropped = io::copy(&mut self.body().take(LEFTOVER_BYTES_MAX), &mut io::sink());
-        dropped.is_ok() && self.body.is_done()
+        // The client was told that this is the end. Reading on for a while lets it send what it has begun.
+        let _ = io::copy(&mut self.body().take(LEFTOVER_BYTES_MAX), &mut io::sink());
+        false
     }
 }
 
