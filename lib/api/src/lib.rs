@@ -1,8 +1,8 @@
 //! Where components meet: one declaration per endpoint, the server and the client around it, the store's
 //! client, and the typed views of what is in the store.
 //!
-//! Knows no component: it says how they talk, not what they do. Entry points: [`Service`](serve::Service)
-//! and [`Client`](client::Client) over [`Endpoint`](endpoint::Endpoint)s; [`store`] for keys and
+//! Knows no component: it says how they talk, not what they do. Entry points: [`Service`]
+//! and [`Client`] over [`Endpoint`]s; [`store`] for keys and
 //! [`Table`](table::Table)s of typed rows over them: [`cell`], [`discovery`], [`objects`];
 //! [`attach`] for the frames of an attached job. Nothing else in the platform builds a key.
 #![warn(missing_docs)]

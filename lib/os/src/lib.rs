@@ -1,7 +1,7 @@
 //! The only readers of the clock and of entropy, and the few things every shell needs from Linux.
 //!
 //! Knows nothing of the platform: no jobs, no store, no HTTP. Entry points: [`clock`], [`entropy`],
-//! [`file`] (writes that survive a power cut), [`thread`] (named threads), [`signal`] (waiting for an
+//! [`mod@file`] (writes that survive a power cut), [`mod@thread`] (named threads), [`signal`] (waiting for an
 //! orderly end), [`log`](mod@crate::log) (the logfmt sink behind the `log` crate), [`text`] (the chain of an error).
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
