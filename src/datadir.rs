@@ -125,8 +125,9 @@ pub(crate) fn seize(config: &Config) -> Result<File> {
 pub(crate) fn remove(config: &Config) -> Result<()> {
     remove_data(&config.data_dir)?;
     let run = &config.run_dir;
-    for socket in [api::paths::store_socket(run), api::paths::host_socket(run)] {
-        os::file::remove_if_exists(&socket)?;
+    // The last is what the git receiver tells the command line.
+    for file in [api::paths::store_socket(run), api::paths::host_socket(run), api::paths::ssh_host_key(run)] {
+        os::file::remove_if_exists(&file)?;
     }
     remove_tree(&run.join("services"))?;
     // One with files of others stays.

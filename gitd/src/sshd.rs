@@ -82,7 +82,7 @@ fn host_key(options: &Options) -> Result<(), ApiError> {
     }
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).map_err(failed("protect the host key"))?;
     let public = fs::read(key.with_extension("pub")).map_err(failed("read the public host key"))?;
-    replace(&options.run_dir.join("ssh_host_key.pub"), &public, 0o644, Durability::Atomic).map_err(file_failed)
+    replace(&api::paths::ssh_host_key(&options.run_dir), &public, 0o644, Durability::Atomic).map_err(file_failed)
 }
 
 fn config(options: &Options) -> String {

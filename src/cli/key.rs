@@ -99,7 +99,7 @@ pub(super) fn ssh_host(config: &Config) -> &str {
 /// Tell ssh the receiver's key, which this command reads from the host itself: nothing has to be trusted on first use.
 pub(super) fn trust_host_key(config: &Config) {
     let known = || -> Result<Option<PathBuf>> {
-        let public = std::fs::read_to_string(config.run_dir.join("ssh_host_key.pub"))?;
+        let public = std::fs::read_to_string(api::paths::ssh_host_key(&config.run_dir))?;
         let mut fields = public.split_whitespace();
         let (Some(kind), Some(blob)) = (fields.next(), fields.next()) else { return Ok(None) };
         let line = format!("[{}]:{} {kind} {blob}", ssh_host(config), config.ssh_port);

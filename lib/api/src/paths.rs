@@ -30,3 +30,9 @@ pub fn service_dir(run_dir: &Path, service: &str) -> PathBuf {
 pub fn service_socket(run_dir: &Path, service: &str, job: &JobId) -> PathBuf {
     service_dir(run_dir, service).join(format!("{}.sock", job.short()))
 }
+
+/// The public half of the git receiver's own key, for `known_hosts` of whoever pushes from this host.
+#[must_use]
+pub fn ssh_host_key(run_dir: &Path) -> PathBuf {
+    run_dir.join("ssh_host_key.pub")
+}
