@@ -143,7 +143,7 @@ impl Reader {
         Ok(Reader { dir: dir.to_path_buf(), number, offset: 0 })
     }
 
-    /// The next whole records, as many as fit a buffer; empty when there are no more for now.
+    /// The next whole records, as many as fit a buffer; empty at the end of what was written so far.
     ///
     /// # Errors
     /// When a file cannot be read.
